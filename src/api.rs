@@ -1,0 +1,4 @@
+//! The answers of the content handlers.
+
+pub(crate) mod clear;
+pub(crate) mod reply;

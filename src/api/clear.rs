@@ -1,0 +1,71 @@
+//! `/clear`: what was read from files is read again.
+
+use serde_json::{Value, json};
+
+use super::reply::Reply;
+use crate::lookup::{Host, RefreshError, Refreshed, Resolver};
+use crate::record::KeyType;
+use crate::server_name::ServerName;
+use crate::store::Store;
+use crate::worker_cache::MemberInfo;
+
+/// Makes all that was read from files stale: one atomic addition, whatever the number of sets.
+pub(crate) fn all(zone: &str, store: &Store) -> Reply {
+    let stats = store.stats();
+    store.clear();
+    Reply::json(
+        200,
+        &json!({
+            "zone": zone,
+            "cleared": stats.lazy_sets,
+            "kept": stats.sets.saturating_sub(stats.lazy_sets),
+        }),
+    )
+}
+
+/// Reads the files of one server name at once.
+pub(crate) fn by_name(zone: &str, name: &[u8], resolver: &mut Resolver, host: &dyn Host) -> Reply {
+    let Some(name) = ServerName::from_operator(name) else {
+        return Reply::problem(400, "invalid server name", "the name is not a host name");
+    };
+    match resolver.refresh(&name, host) {
+        Ok(Refreshed { parsed, changed }) => {
+            let certificates: Vec<Value> = parsed.info.members.iter().map(certificate).collect();
+            Reply::json(
+                200,
+                &json!({
+                    "zone": zone,
+                    "name": name.as_str(),
+                    "set": parsed.info.name.as_str(),
+                    "changed": changed,
+                    "certificates": certificates,
+                }),
+            )
+        }
+        Err(RefreshError::Files(reason)) => {
+            Reply::problem(422, "the certificate cannot be used", &reason)
+        }
+        Err(RefreshError::Busy) => {
+            Reply::problem(503, "the zone is locked", "another process is writing; try again")
+        }
+    }
+}
+
+fn certificate(member: &MemberInfo) -> Value {
+    json!({
+        "key_type": key_type(member.key_type),
+        "fingerprint": member.fingerprint_hex(),
+        "not_before": member.not_before,
+        "not_after": member.not_after,
+    })
+}
+
+fn key_type(key_type: KeyType) -> &'static str {
+    match key_type {
+        KeyType::Rsa => "RSA",
+        KeyType::RsaPss => "RSA-PSS",
+        KeyType::Ec => "EC",
+        KeyType::Ed25519 => "Ed25519",
+        KeyType::Ed448 => "Ed448",
+    }
+}

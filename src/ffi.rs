@@ -1,0 +1,18 @@
+//! OUTBOUND: safe wrappers over what we call in NGINX and OpenSSL, one file per subject.
+
+#[cfg(not(test))]
+pub(crate) mod clock;
+#[cfg(not(test))]
+pub(crate) mod conf;
+pub(crate) mod decoder;
+#[cfg(not(test))]
+pub(crate) mod handshake;
+#[cfg(not(test))]
+pub(crate) mod http;
+#[cfg(not(test))]
+pub(crate) mod log;
+pub(crate) mod region;
+#[cfg(not(test))]
+pub(crate) mod shm;
+#[cfg(not(test))]
+pub(crate) mod ssl_ctx;

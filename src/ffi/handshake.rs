@@ -1,0 +1,268 @@
+//! One TLS handshake, as the servername callback sees it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr::{self, NonNull};
+
+use foreign_types::ForeignTypeRef;
+use once_cell::sync::OnceCell;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKeyRef, Private};
+use openssl::stack::StackRef;
+use openssl::x509::{X509, X509Ref};
+use openssl_sys as ossl;
+
+use nginx_sys::{
+    ngx_connection_t, ngx_http_conf_ctx_t, ngx_http_connection_t, ngx_http_ssl_servername,
+    ngx_pool_cleanup_add, ngx_ssl_connection_index,
+};
+
+use super::log::Log;
+
+/// What the servername callback returns (`SSL_CTX_set_tlsext_servername_callback(3)`).
+pub(crate) const TLSEXT_ERR_OK: c_int = ossl::SSL_TLSEXT_ERR_OK;
+pub(crate) const TLSEXT_ERR_ALERT_FATAL: c_int = ossl::SSL_TLSEXT_ERR_ALERT_FATAL;
+
+/// The alerts that we send (RFC 8446, section 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alert {
+    IllegalParameter = 47,
+    AccessDenied = 49,
+    InternalError = 80,
+    UnrecognizedName = 112,
+}
+
+/// What one key type of a set is installed with.
+pub(crate) struct Installable<'a> {
+    pub(crate) leaf: &'a X509Ref,
+    pub(crate) key: &'a PKeyRef<Private>,
+    pub(crate) chain: &'a StackRef<X509>,
+}
+
+/// The ex_data index of an SSL under which our state of the handshake hangs. Without callbacks, so
+/// that nothing in OpenSSL points into the module after dlclose(); once a process.
+static STATE_INDEX: OnceCell<c_int> = OnceCell::new();
+
+fn state_index() -> Option<c_int> {
+    let new_index = || {
+        // SAFETY: no callbacks, no arguments; OpenSSL locks its own table.
+        let index = unsafe {
+            ossl::CRYPTO_get_ex_new_index(
+                ossl::CRYPTO_EX_INDEX_SSL,
+                0,
+                ptr::null_mut(),
+                None,
+                None,
+                None,
+            )
+        };
+        if index < 0 { Err(()) } else { Ok(index) }
+    };
+    STATE_INDEX.get_or_try_init(new_index).ok().copied()
+}
+
+/// The SSL and the connection of a handshake that is going on.
+pub(crate) struct Handshake {
+    ssl: NonNull<ossl::SSL>,
+    connection: NonNull<ngx_connection_t>,
+}
+
+impl Handshake {
+    /// # Safety
+    /// `ssl` is what OpenSSL passed to a callback of a connection of the http block; the value is
+    /// used within that callback only.
+    pub(crate) unsafe fn from_raw(ssl: *mut ossl::SSL) -> Option<Handshake> {
+        let ssl = NonNull::new(ssl)?;
+        // SAFETY: ngx_ssl_create_connection() stored the connection under this index; it owns the
+        // SSL and outlives it.
+        let c = unsafe { ossl::SSL_get_ex_data(ssl.as_ptr(), ngx_ssl_connection_index) };
+        Some(Handshake { ssl, connection: NonNull::new(c)?.cast() })
+    }
+
+    pub(crate) fn log(&self) -> Option<Log> {
+        // SAFETY: the connection is live (from_raw) and so is its log.
+        unsafe { Log::from_raw((*self.connection.as_ptr()).log) }
+    }
+
+    /// Lets NGINX choose the virtual server, reject and set up verification, as without us.
+    pub(crate) fn choose_server(&self, alert: *mut c_int) -> c_int {
+        // SAFETY: the arguments are those of the callback that NGINX would have got; `arg` is NULL
+        // as NGINX registers it (a name in `arg` is for its own ClientHello callback).
+        unsafe { ngx_http_ssl_servername(self.ssl.as_ptr().cast(), alert, ptr::null_mut()) }
+    }
+
+    fn http_connection(&self) -> NonNull<ngx_http_connection_t> {
+        // SAFETY: c->data is the ngx_http_connection_t from ngx_http_init_connection() until the
+        // first request is created, which is after the handshake.
+        unsafe { NonNull::new_unchecked((*self.connection.as_ptr()).data.cast()) }
+    }
+
+    /// The configuration of the server that was chosen.
+    pub(crate) fn chosen_server(&self) -> *mut ngx_http_conf_ctx_t {
+        // SAFETY: conf_ctx is set by ngx_http_init_connection() and points into the cycle.
+        unsafe { (*self.http_connection().as_ptr()).conf_ctx }
+    }
+
+    /// The configuration of the default server of the listen socket.
+    pub(crate) fn default_server(&self) -> *mut ngx_http_conf_ctx_t {
+        // SAFETY: as for chosen_server(); NGINX gives each address a default server.
+        unsafe { (*(*(*self.http_connection().as_ptr()).addr_conf).default_server).ctx }
+    }
+
+    /// The host name in the ClientHello (RFC 6066, section 3); in a resumed TLS 1.2 session the
+    /// one of the session (`SSL_get_servername(3)`).
+    pub(crate) fn server_name(&self) -> Option<&[u8]> {
+        // SAFETY: the string belongs to the SSL or its session and changes with the next
+        // ClientHello only; OpenSSL refuses names that contain a NUL.
+        unsafe {
+            let name = ossl::SSL_get_servername(self.ssl.as_ptr(), ossl::TLSEXT_NAMETYPE_host_name);
+            (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes())
+        }
+    }
+
+    /// Whether a session is being resumed: no certificate will be sent.
+    pub(crate) fn is_resumed(&self) -> bool {
+        // SAFETY: the SSL is live.
+        unsafe { ossl::SSL_session_reused(self.ssl.as_ptr()) == 1 }
+    }
+
+    /// The host name that the session was made for; `None` when it was made without.
+    pub(crate) fn session_host_name(&self) -> Option<&[u8]> {
+        // SAFETY: the session belongs to the SSL and the string to the session.
+        unsafe {
+            let session = ossl::SSL_get_session(self.ssl.as_ptr());
+            if session.is_null() {
+                return None;
+            }
+            let name = ossl::SSL_SESSION_get0_hostname(session);
+            (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes())
+        }
+    }
+
+    /// Puts these certificates on the SSL in the place of all that its context gave it. An error
+    /// leaves the SSL without any certificate, never with half a set.
+    pub(crate) fn install<'a>(
+        &self,
+        set: impl Iterator<Item = Installable<'a>>,
+    ) -> Result<(), ErrorStack> {
+        let ssl = self.ssl.as_ptr();
+        // SAFETY: the SSL is live. OpenSSL takes its own references to certificate, key and chain
+        // (SSL_use_cert_and_key(3)). Without SSL_certs_clear() a static certificate of another
+        // key type, or its compressed form, would stay beside ours; without clearing the
+        // certificate callback a variable or lua would replace ours.
+        unsafe {
+            ossl::SSL_certs_clear(ssl);
+            ossl::SSL_set_cert_cb(ssl, None, ptr::null_mut());
+            for member in set {
+                let done = ossl::SSL_use_cert_and_key(
+                    ssl,
+                    member.leaf.as_ptr(),
+                    member.key.as_ptr(),
+                    member.chain.as_ptr().cast(),
+                    1,
+                );
+                if done != 1 {
+                    ossl::SSL_certs_clear(ssl);
+                    return Err(ErrorStack::get());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the handshake; NGINX logs it as rejected, at level info.
+    pub(crate) fn refuse(&self, alert: *mut c_int, reason: Alert) -> c_int {
+        // SAFETY: c->ssl is set during a handshake; `alert` is the callback's own argument.
+        unsafe {
+            (*(*self.connection.as_ptr()).ssl).set_handshake_rejected(1);
+            *alert = reason as c_int;
+        }
+        TLSEXT_ERR_ALERT_FATAL
+    }
+
+    /// Leaves OpenSSL's error queue empty: one error that is left over makes NGINX close a good
+    /// connection.
+    pub(crate) fn clear_errors(&self) {
+        // SAFETY: both work on this thread's own queue.
+        unsafe {
+            if ossl::ERR_peek_error() != 0 {
+                ossl::ERR_clear_error();
+            }
+        }
+    }
+
+    /// What `keep()` kept for this SSL.
+    pub(crate) fn kept<T>(&self) -> Option<&T> {
+        // SAFETY: keep() is the only one to set this index, and always for the same T (there is
+        // one caller); the value lives until the connection's pool is destroyed.
+        unsafe { kept_by(self.ssl.as_ptr()) }
+    }
+
+    /// Keeps a value with the connection; dropped when its pool is destroyed. `None` when memory
+    /// is short.
+    pub(crate) fn keep<T>(&self, value: T) -> Option<&T> {
+        unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
+            // SAFETY: data is the value that keep() wrote; NGINX runs a cleanup once.
+            unsafe { ptr::drop_in_place(data.cast::<T>()) }
+        }
+
+        const { assert!(align_of::<T>() <= 16) };
+        let index = state_index()?;
+        // SAFETY: the pool is the connection's and lives longer than its SSL; with a size,
+        // ngx_pool_cleanup_add() allocates aligned memory for the data. The handler is set after
+        // the value is written.
+        unsafe {
+            let pool = (*self.connection.as_ptr()).pool;
+            let cleanup = NonNull::new(ngx_pool_cleanup_add(pool, size_of::<T>().max(1)))?;
+            let data = (*cleanup.as_ptr()).data.cast::<T>();
+            data.write(value);
+            (*cleanup.as_ptr()).handler = Some(drop_value::<T>);
+            if ossl::SSL_set_ex_data(self.ssl.as_ptr(), index, data.cast()) != 1 {
+                return None;
+            }
+            Some(&*data)
+        }
+    }
+}
+
+/// What `Handshake::keep()` kept for an SSL.
+///
+/// # Safety
+/// `ssl` is live, and `T` is the type that was kept.
+unsafe fn kept_by<'a, T>(ssl: *mut ossl::SSL) -> Option<&'a T> {
+    let index = STATE_INDEX.get()?;
+    // SAFETY: by the contract of this function.
+    unsafe { ossl::SSL_get_ex_data(ssl, *index).cast::<T>().as_ref() }
+}
+
+/// An established TLS connection, as a request sees it.
+pub(crate) struct Established(NonNull<ossl::SSL>);
+
+impl Established {
+    /// # Safety
+    /// `connection` is that of a request and live while the value is used; its SSL was seen by
+    /// the servername callback.
+    pub(crate) unsafe fn from_raw(connection: *mut ngx_connection_t) -> Option<Established> {
+        // SAFETY: by the contract; HTTP/2 and HTTP/3 streams have the ssl of their connection.
+        unsafe {
+            let ssl = (*connection).ssl;
+            if ssl.is_null() {
+                return None;
+            }
+            NonNull::new((*ssl).connection.cast()).map(Established)
+        }
+    }
+
+    /// What `Handshake::keep()` kept for this connection.
+    pub(crate) fn kept<T>(&self) -> Option<&T> {
+        // SAFETY: as for Handshake::kept().
+        unsafe { kept_by(self.0.as_ptr()) }
+    }
+
+    /// The type of key that signed for us, as an OpenSSL NID (`SSL_get_signature_type_nid(3)`).
+    pub(crate) fn signature_type(&self) -> Option<c_int> {
+        let mut nid = 0;
+        // SAFETY: the SSL is live.
+        let known = unsafe { ossl::SSL_get_signature_type_nid(self.0.as_ptr(), &mut nid) } == 1;
+        known.then_some(nid)
+    }
+}

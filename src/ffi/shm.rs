@@ -1,0 +1,136 @@
+//! The shared memory of a zone: its slab pool, its mutex, and the one block that we take from it.
+
+use std::ffi::c_void;
+use std::fmt;
+use std::ptr::NonNull;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_int_t, ngx_module_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
+    ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
+};
+
+use super::region::Region;
+use crate::store::ZoneLock;
+
+/// What `ngx_shm_zone_t.init` is.
+pub(crate) type ZoneInit = unsafe extern "C" fn(*mut ngx_shm_zone_t, *mut c_void) -> ngx_int_t;
+
+/// The least that a zone can have, bytes; the rule of NGINX's own zones.
+pub(crate) fn least_size() -> usize {
+    // SAFETY: ngx_pagesize is set by ngx_os_init() before a configuration is read.
+    8 * unsafe { ngx_pagesize }
+}
+
+/// Adds a zone to the cycle that is being configured. `Ok(None)`: a zone of that name is there
+/// already (`shm_zone->data` is set). `Err`: NGINX logged why.
+pub(crate) fn add_zone(
+    cf: *mut ngx_conf_t,
+    name: &[u8],
+    size: usize,
+    tag: *mut ngx_module_t,
+    init: ZoneInit,
+) -> Result<Option<NonNull<ngx_shm_zone_t>>, ()> {
+    let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+    // SAFETY: cf is valid in a directive handler; `name` points into cf->args, whose strings live
+    // in the cycle's pool and so as long as the zone's list entry.
+    unsafe {
+        let zone = NonNull::new(ngx_shared_memory_add(cf, &mut name, size, tag.cast())).ok_or(())?;
+        if !(*zone.as_ptr()).data.is_null() {
+            return Ok(None);
+        }
+        (*zone.as_ptr()).init = Some(init);
+        Ok(Some(zone))
+    }
+}
+
+/// Why a zone cannot be used.
+#[derive(Debug)]
+pub(crate) enum ShmError {
+    /// The slab pool has no block of the size that it says is free.
+    NoMemory,
+}
+
+impl fmt::Display for ShmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShmError::NoMemory => f.write_str("ngx_slab_alloc() failed"),
+        }
+    }
+}
+
+/// A zone that NGINX has mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedZone(NonNull<ngx_slab_pool_t>);
+
+/// The block's length, kept in its first words, in front of what the store sees.
+const BLOCK_HEADER: usize = 16;
+
+impl SharedZone {
+    /// # Safety
+    /// `zone` is mapped and its slab pool initialised (`ngx_init_zone_pool()` ran), and stays
+    /// mapped while the value is used: as long as the cycle that configured it.
+    pub(crate) unsafe fn from_raw(zone: NonNull<ngx_shm_zone_t>) -> Option<SharedZone> {
+        // SAFETY: by the contract of this function.
+        NonNull::new(unsafe { (*zone.as_ptr()).shm.addr }.cast()).map(SharedZone)
+    }
+
+    /// Takes all pages of a new zone as one block; `log_ctx` ends NGINX's own messages.
+    pub(crate) fn take_all(self) -> Result<Region, ShmError> {
+        let pool = self.0.as_ptr();
+        // SAFETY: the pool is initialised and no other process has it yet: this runs in the
+        // master before it forks. The block is written within its `size` bytes.
+        unsafe {
+            (*pool).set_log_nomem(0);
+            let size = (*pool).pfree * ngx_pagesize;
+            let block =
+                NonNull::new(ngx_slab_alloc(pool, size).cast::<u8>()).ok_or(ShmError::NoMemory)?;
+            block.cast::<u64>().write(size as u64);
+            (*pool).data = block.as_ptr().cast();
+            Ok(Self::region_of(block, size))
+        }
+    }
+
+    /// The block that `take_all()` took in this zone earlier; `None` when it did not.
+    pub(crate) fn taken(self) -> Option<Region> {
+        let pool = self.0.as_ptr();
+        // SAFETY: the pool is initialised; data is NULL or the block of take_all(): the zone's tag
+        // is our module, so nobody else set it.
+        unsafe {
+            let block = NonNull::new((*pool).data.cast::<u8>())?;
+            let size = usize::try_from(block.cast::<u64>().read()).ok()?;
+            let room = ((*pool).end as usize).checked_sub(block.as_ptr() as usize)?;
+            (size <= room && size > BLOCK_HEADER).then(|| Self::region_of(block, size))
+        }
+    }
+
+    /// # Safety
+    /// `block` has `size` bytes, more than `BLOCK_HEADER`, in the zone.
+    unsafe fn region_of(block: NonNull<u8>, size: usize) -> Region {
+        // SAFETY: by the contract of this function; pages are aligned for any word.
+        unsafe { Region::from_raw(block.add(BLOCK_HEADER), size - BLOCK_HEADER) }
+    }
+
+    /// Leaves the whole mapping out of core dumps (P8); inherited by the workers.
+    pub(crate) fn keep_out_of_core(self, zone: NonNull<ngx_shm_zone_t>) {
+        // SAFETY: addr and size are those of the mapping. A kernel that refuses loses us nothing
+        // but the protection.
+        unsafe {
+            let shm = &(*zone.as_ptr()).shm;
+            rustix::mm::madvise(shm.addr.cast(), shm.size, rustix::mm::Advice::LinuxDontDump).ok();
+        }
+    }
+}
+
+// The one lock that NGINX frees for a dead worker (`ngx_unlock_mutexes()`). Only trylock:
+// ngx_shmtx_lock() ends in a wait without a limit.
+impl ZoneLock for SharedZone {
+    fn try_lock(&self) -> bool {
+        // SAFETY: the pool stays mapped by the contract of from_raw().
+        unsafe { ngx_shmtx_trylock(&raw mut (*self.0.as_ptr()).mutex) != 0 }
+    }
+
+    fn unlock(&self) {
+        // SAFETY: the same; NGINX ignores an unlock by a process that is not the holder.
+        unsafe { ngx_shmtx_unlock(&raw mut (*self.0.as_ptr()).mutex) }
+    }
+}

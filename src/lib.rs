@@ -1,0 +1,26 @@
+//! TLS certificates that rotate under a running NGINX, at the cost of a static one.
+//!
+//! Imports point down this list:
+//! - `module`: what NGINX and OpenSSL call. Tables, directives, the SNI hook; no logic.
+//! - `api`: the answers of the content handlers.
+//! - `lookup`: a server name to a certificate set; the only place that knows the order.
+//! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
+//!   what makes a good set.
+//! - `record`, `server_name`: plain data.
+//! - `ffi`: safe wrappers over what we call in NGINX and OpenSSL.
+
+#![cfg_attr(test, allow(dead_code))]
+
+mod api;
+mod certificate;
+#[allow(unsafe_code)]
+mod ffi;
+mod files;
+mod lookup;
+#[cfg(not(test))]
+#[allow(unsafe_code)]
+mod module;
+mod record;
+mod server_name;
+mod store;
+mod worker_cache;

@@ -1,0 +1,252 @@
+//! Certificate sets in a shared memory zone: read by all workers without a lock, written by one.
+//!
+//! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
+//! - `arena`, `bins`: space. `name`, `set`, `blob`: what is in the blocks.
+//! - `read`: lookups. `write`, `publish`, `index`, `evict`: changes. `repair`: after a kill.
+//!
+//! Whatever a process that is killed or stopped leaves behind, readers go on at once: a set is
+//! published by one store and never changed, and its block is told to be gone before it is wiped.
+
+mod arena;
+mod bins;
+mod blob;
+#[cfg(test)]
+mod check;
+mod evict;
+mod hash;
+mod index;
+mod layout;
+mod name;
+mod publish;
+mod read;
+mod repair;
+mod set;
+#[cfg(test)]
+mod tests;
+mod word;
+mod write;
+mod zone;
+
+use std::sync::atomic::Ordering;
+
+pub(crate) use self::write::{PublishError, Writer, ZoneLock};
+
+use self::layout::{
+    BUCKETS, CHANGES, CLEAR_EPOCH, CLOCK, EVICTIONS, FREE_UNITS, Geometry, LAYOUT, LAZY_SETS,
+    MAGIC, MAGIC_VALUE, REPAIRS, REPORTED, REPORTED_COUNT, RESETS, SETS, UNIT_BYTES, UNITS,
+    VERSION, WORDS,
+};
+use self::zone::Zone;
+use crate::ffi::region::Region;
+use crate::record::Record;
+
+/// Why a region is no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreError {
+    /// Less than 24 KiB (or more than 64 GiB).
+    TooSmall,
+    /// The bytes are none of ours.
+    NotAStore,
+    /// Written by a module with another layout.
+    OtherLayout,
+    /// Formatted for a region of another size.
+    OtherSize,
+}
+
+/// What a lookup found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup<T> {
+    Absent,
+    /// The name changed too often to be read, or its bytes are damaged: as good as absent, but no
+    /// proof that there is nothing.
+    Contended,
+    Found(T),
+}
+
+/// One publication of a set: another content, or the same one published again, has another id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SetId(u64);
+
+/// What is known of a set without copying it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) id: SetId,
+    /// Drawn before the set was read: a lazy one is fresh while this is above the clear epoch.
+    pub(crate) ticket: u64,
+    /// What came after it is bad or gone.
+    pub(crate) last_good: bool,
+}
+
+/// A moment in the history of the names that share a stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    stripe: u16,
+    value: u64,
+}
+
+/// Numbers for people and metrics; each is right by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stats {
+    pub(crate) sets: u64,
+    /// Those of `sets` that were loaded lazily.
+    pub(crate) lazy_sets: u64,
+    /// Bytes of blocks in use, their headers counted.
+    pub(crate) used_bytes: u64,
+    pub(crate) free_bytes: u64,
+    /// Since the zone was made, as are the next two.
+    pub(crate) evictions: u64,
+    pub(crate) repairs: u64,
+    /// Repairs that had to leave an empty zone.
+    pub(crate) resets: u64,
+    pub(crate) clear_epoch: u64,
+    pub(crate) changes: u64,
+}
+
+/// A handle on a zone; copies are handles on the same one. Except for `write`, nothing here takes
+/// a lock or waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Store {
+    zone: Zone,
+}
+
+impl Store {
+    /// Makes an empty store of the region. Nobody else uses it yet. What was in the arena is
+    /// neither read nor wiped.
+    pub(crate) fn format(region: Region) -> Result<Store, StoreError> {
+        let geometry = Geometry::of(region.words()).ok_or(StoreError::TooSmall)?;
+        let zone = Zone { region, geometry };
+
+        region.wipe(0, geometry.arena);
+        repair::empty(&zone);
+        for (word, value) in identity(&geometry) {
+            zone.set(word, value);
+        }
+        zone.publish(MAGIC, MAGIC_VALUE);
+        Ok(Store { zone })
+    }
+
+    /// The store that was formatted in the region, by this process or another. What is in it is
+    /// trusted no further than its size.
+    pub(crate) fn attach(region: Region) -> Result<Store, StoreError> {
+        let geometry = Geometry::of(region.words()).ok_or(StoreError::TooSmall)?;
+        let zone = Zone { region, geometry };
+
+        if region.load(MAGIC, Ordering::Acquire) != MAGIC_VALUE {
+            return Err(StoreError::NotAStore);
+        }
+        if zone.get(VERSION) != LAYOUT {
+            return Err(StoreError::OtherLayout);
+        }
+        if identity(&geometry).into_iter().any(|(word, value)| zone.get(word) != value) {
+            return Err(StoreError::OtherSize);
+        }
+        Ok(Store { zone })
+    }
+
+    /// Looks the name up without copying its set.
+    pub(crate) fn find(&self, name: &str) -> Lookup<Entry> {
+        read::find(&self.zone, name)
+    }
+
+    /// Looks the name up and copies its set, which is the one that the entry's id says.
+    pub(crate) fn read(&self, name: &str) -> Lookup<(Entry, Record)> {
+        read::read(&self.zone, name)
+    }
+
+    /// Notes that the name was used; the set that was not for longest is evicted first.
+    pub(crate) fn touch(&self, name: &str, now_msec: u64) {
+        let bucket = self.zone.geometry.bucket(hash::of_name(name.as_bytes()));
+        let word = self.zone.geometry.used + bucket;
+        // Spares the cache line when a worker serves the name again within its tick.
+        if self.zone.get(word) != now_msec {
+            self.zone.set(word, now_msec);
+        }
+    }
+
+    /// The right to write, once a repair is done that is due. `None` when another process has it;
+    /// also when there is no memory for that repair.
+    pub(crate) fn write<'a>(&self, lock: &'a dyn ZoneLock) -> Option<Writer<'a>> {
+        Writer::begin(self, lock)
+    }
+
+    /// A number above all that were drawn before.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.zone.region.fetch_add(CLOCK, 1, Ordering::AcqRel).wrapping_add(1)
+    }
+
+    /// Makes all lazy sets stale whose ticket was drawn before; the new epoch.
+    pub(crate) fn clear(&self) -> u64 {
+        let epoch = self.next_ticket();
+        self.zone.region.fetch_max(CLEAR_EPOCH, epoch, Ordering::AcqRel);
+        self.zone.region.fetch_add(CHANGES, 1, Ordering::Release);
+        epoch
+    }
+
+    /// Lazy sets with a ticket up to this one are stale.
+    #[inline]
+    pub(crate) fn clear_epoch(&self) -> u64 {
+        self.zone.region.load(CLEAR_EPOCH, Ordering::Acquire)
+    }
+
+    /// What to take before a lookup of `name`, to know later whether its answer still holds.
+    pub(crate) fn stamp(&self, name: &str) -> Stamp {
+        let stripe = layout::stripe(hash::of_name(name.as_bytes()));
+        Stamp { stripe, value: self.stripe(stripe) }
+    }
+
+    /// Whether no name of the stripe was published or removed since. An evicted name's stamp
+    /// stays current, and a clear is not in it.
+    #[inline]
+    pub(crate) fn is_current(&self, stamp: &Stamp) -> bool {
+        self.stripe(stamp.stripe) == stamp.value
+    }
+
+    #[inline]
+    fn stripe(&self, stripe: u16) -> u64 {
+        self.zone.region.load(Zone::stripe_word(stripe), Ordering::Acquire)
+    }
+
+    /// Whether this is to be logged: true unless it was the last one reported in its slot. Two
+    /// workers at the same moment get one true between them.
+    pub(crate) fn report_once(&self, hash: u64) -> bool {
+        let hash = hash.max(1);
+        let word = REPORTED + (hash ^ hash >> 32) as usize % REPORTED_COUNT;
+        let found = self.zone.get(word);
+        found != hash && self.zone.region.compare_exchange(word, found, hash) != Err(hash)
+    }
+
+    /// Publishes, removes and clears so far: unchanged means that nothing was.
+    pub(crate) fn changes(&self) -> u64 {
+        self.zone.region.load(CHANGES, Ordering::Acquire)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let free_bytes = free_bytes(&self.zone);
+        let bytes = u64::from(self.zone.geometry.units()) * UNIT_BYTES;
+        Stats {
+            sets: self.zone.get(SETS),
+            lazy_sets: self.zone.get(LAZY_SETS),
+            used_bytes: bytes.saturating_sub(free_bytes),
+            free_bytes,
+            evictions: self.zone.get(EVICTIONS),
+            repairs: self.zone.get(REPAIRS),
+            resets: self.zone.get(RESETS),
+            clear_epoch: self.clear_epoch(),
+            changes: self.changes(),
+        }
+    }
+}
+
+fn free_bytes(zone: &Zone) -> u64 {
+    zone.get(FREE_UNITS).saturating_mul(UNIT_BYTES)
+}
+
+/// What must be the same for the layout to be the same.
+fn identity(geometry: &Geometry) -> [(usize, u64); 4] {
+    [
+        (VERSION, LAYOUT),
+        (WORDS, geometry.words as u64),
+        (UNITS, u64::from(geometry.units())),
+        (BUCKETS, geometry.buckets as u64),
+    ]
+}

@@ -1,0 +1,169 @@
+//! Where everything is in the zone, as numbers of 64-bit words from its start.
+//!
+//! | words                | what                                                            |
+//! |----------------------|-----------------------------------------------------------------|
+//! | 0 ..                 | the header words below                                          |
+//! | `STRIPES` ..         | epoch stripes: one counter each, a name's is picked by its hash |
+//! | `REPORTED` ..        | hashes of what was logged once                                  |
+//! | `BINS` ..            | heads of the free lists, by size                                |
+//! | `heads` ..           | name buckets: link to the first name                            |
+//! | `used` ..            | last use of a name in that bucket, milliseconds                 |
+//! | `blobs` ..           | blob buckets: unit of the first blob                            |
+//! | `arena` ..           | blocks, in units of two words                                   |
+//!
+//! The table sizes follow from the size of the region alone (`Geometry`), never from the zone's
+//! own words: those are compared only. A change of anything here is a new `LAYOUT`.
+
+/// "rscertst" as bytes on a little-endian machine; another byte order is another magic.
+pub(super) const MAGIC_VALUE: u64 = 0x7473_7472_6563_7372;
+/// The version of this layout.
+pub(super) const LAYOUT: u64 = 1;
+
+// What the zone is. Written by `format` only, `MAGIC` last.
+pub(super) const MAGIC: usize = 0;
+pub(super) const VERSION: usize = 1;
+pub(super) const WORDS: usize = 2;
+pub(super) const UNITS: usize = 3;
+pub(super) const BUCKETS: usize = 4;
+
+// A cache line that readers load at each handshake.
+/// What was loaded with a ticket up to this one is stale.
+pub(super) const CLEAR_EPOCH: usize = 8;
+/// Publishes, removes and clears so far.
+pub(super) const CHANGES: usize = 9;
+
+/// The last ticket that was drawn; a line of its own, as it is written without the lock.
+pub(super) const CLOCK: usize = 16;
+
+// For writers, under the lock.
+/// Not 0 while a write is under way, or when its writer died.
+pub(super) const BUSY: usize = 24;
+/// The generation given last.
+pub(super) const GENERATION: usize = 25;
+/// The bucket where the next search for a victim starts.
+pub(super) const HAND: usize = 26;
+pub(super) const FREE_UNITS: usize = 27;
+pub(super) const SETS: usize = 28;
+pub(super) const LAZY_SETS: usize = 29;
+pub(super) const EVICTIONS: usize = 30;
+pub(super) const REPAIRS: usize = 31;
+/// Repairs that found no walkable arena and left an empty one.
+pub(super) const RESETS: usize = 32;
+/// One bit per bin that is not empty.
+pub(super) const BIN_MAP: usize = 40;
+
+pub(super) const STRIPES: usize = 64;
+pub(super) const STRIPE_COUNT: usize = 1024;
+
+pub(super) const REPORTED: usize = STRIPES + STRIPE_COUNT;
+pub(super) const REPORTED_COUNT: usize = 512;
+
+pub(super) const BINS: usize = REPORTED + REPORTED_COUNT;
+/// Bins of one size each, then four per power of two: see `bins::of_size`.
+pub(super) const BIN_COUNT: usize = 32 + 4 * 27;
+
+const TABLES: usize = BINS + BIN_COUNT;
+
+/// The least region: what is left of a zone of 32 KiB, with room for a dozen sets.
+const MIN_WORDS: usize = 24 * 1024 / 8;
+
+const MIN_BUCKETS: usize = 16;
+
+/// A bucket per so many words of arena at the least, twice as many at the most.
+const WORDS_PER_BUCKET: usize = 128;
+
+/// Words in a unit, the grain of the arena.
+pub(super) const UNIT_WORDS: usize = 2;
+/// Bytes in a unit.
+pub(super) const UNIT_BYTES: u64 = 16;
+/// The first unit's number: 0 stands for none.
+pub(super) const FIRST_UNIT: u32 = 1;
+/// The smallest block, so that a free one has room for its links.
+pub(super) const MIN_UNITS: u32 = 2;
+
+/// Where the tables are that depend on the size of the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub(super) words: usize,
+    /// A power of two.
+    pub(super) buckets: usize,
+    pub(super) heads: usize,
+    pub(super) used: usize,
+    /// A power of two.
+    pub(super) blob_buckets: usize,
+    pub(super) blobs: usize,
+    /// The word where unit 0 would be.
+    pub(super) arena: usize,
+    /// One past the last unit's number.
+    pub(super) end: u32,
+}
+
+impl Geometry {
+    /// The layout of a region of `words`; `None` when it is too small or larger than units can
+    /// number (64 GiB).
+    pub(super) fn of(words: usize) -> Option<Geometry> {
+        if words < MIN_WORDS {
+            return None;
+        }
+
+        let per_bucket = (words - TABLES) / WORDS_PER_BUCKET;
+        let buckets = floor_power_of_two(per_bucket).max(MIN_BUCKETS);
+        let blob_buckets = buckets / 4;
+        let heads = TABLES;
+        let used = heads + buckets;
+        let blobs = used + buckets;
+        let first = (blobs + blob_buckets).next_multiple_of(UNIT_WORDS);
+        let units = u32::try_from(words.checked_sub(first)? / UNIT_WORDS).ok()?;
+        let end = units.checked_add(FIRST_UNIT)?;
+
+        let arena = first - UNIT_WORDS * FIRST_UNIT as usize;
+        Some(Geometry { words, buckets, heads, used, blob_buckets, blobs, arena, end })
+    }
+
+    /// The number of the name bucket.
+    #[inline]
+    pub(super) fn bucket(&self, hash: u64) -> usize {
+        hash as usize & (self.buckets - 1)
+    }
+
+    /// The word of the blob bucket.
+    pub(super) fn blob_bucket(&self, digest: u64) -> usize {
+        self.blobs + (digest as usize & (self.blob_buckets - 1))
+    }
+
+    pub(super) fn units(&self) -> u32 {
+        self.end - FIRST_UNIT
+    }
+}
+
+/// The number of the stripe: bits of the hash that pick no bucket in all but the largest zones.
+#[inline]
+pub(super) fn stripe(hash: u64) -> u16 {
+    (hash >> 54) as u16
+}
+
+fn floor_power_of_two(n: usize) -> usize {
+    n.checked_ilog2().map_or(0, |log| 1 << log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_do_not_overlap() {
+        assert!(BIN_MAP + BIN_COUNT.div_ceil(64) <= STRIPES);
+        assert_eq!(usize::from(stripe(u64::MAX)), STRIPE_COUNT - 1);
+
+        for words in [MIN_WORDS, MIN_WORDS + 1, 3583, 3584, 1 << 17, 1 << 31] {
+            let g = Geometry::of(words).unwrap();
+            assert!(g.heads + g.buckets <= g.used && g.used + g.buckets <= g.blobs);
+            assert!(g.blobs + g.blob_buckets <= g.arena + UNIT_WORDS);
+            assert!(g.arena + UNIT_WORDS * g.end as usize <= words);
+            assert!(g.arena + UNIT_WORDS * (g.end as usize + 1) > words);
+            assert!(g.buckets.is_power_of_two() && g.blob_buckets.is_power_of_two());
+        }
+        assert_eq!(Geometry::of(MIN_WORDS - 1), None);
+        assert_eq!(Geometry::of(usize::MAX), None);
+    }
+}

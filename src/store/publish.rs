@@ -1,0 +1,135 @@
+//! Publishing a set: all blocks first, then one store, then the old set's end. Locked.
+
+use super::name::{self, MAX_NAME, Name};
+use super::word::{Kind, Link};
+use super::write::Fault;
+use super::zone::Zone;
+use super::{arena, blob, evict, hash, index, set};
+use crate::record::{Record, Source};
+
+/// Units that a record takes when nothing of it is there yet. `u64::MAX` when it fits into no
+/// block.
+pub(super) fn needed_units(name: &str, record: &Record) -> u64 {
+    let Some(set) = set::units_of(record).filter(|_| name.len() <= MAX_NAME) else {
+        return u64::MAX;
+    };
+    let mut blobs: Vec<&Vec<u8>> = record.members.iter().flat_map(|m| &m.chain).collect();
+    blobs.sort_unstable();
+    blobs.dedup();
+    let blobs = blobs.into_iter().map(|der| u64::from(blob::units_of(der))).sum::<u64>();
+    blobs + u64::from(set) + u64::from(name::units_of(name.as_bytes()))
+}
+
+/// Blocks of a set that is not published yet.
+#[derive(Default)]
+struct Staged {
+    blobs: Vec<Link>,
+    set: u32,
+    /// 0 when the name is there already.
+    name: u32,
+}
+
+impl Staged {
+    /// Allocates everything. `present` is the name's block, which is not evicted.
+    fn fill(
+        &mut self,
+        zone: &Zone,
+        name: &[u8],
+        record: &Record,
+        present: u32,
+    ) -> Result<(), Fault> {
+        for der in record.members.iter().flat_map(|m| &m.chain) {
+            let units = blob::units_of(der);
+            self.blobs.push(evict::until_fit(zone, units, present, || blob::intern(zone, der))?);
+        }
+        if present == 0 {
+            let units = name::units_of(name);
+            self.name = evict::until_fit(zone, units, present, || arena::alloc(zone, units))?;
+        }
+        let units = set::units_of(record).ok_or(Fault::Full)?;
+        self.set = evict::until_fit(zone, units, present, || arena::alloc(zone, units))?;
+        Ok(())
+    }
+
+    fn discard(self, zone: &Zone) -> Result<(), Fault> {
+        for unit in [self.set, self.name] {
+            if unit != 0 {
+                arena::free(zone, unit)?;
+            }
+        }
+        for link in self.blobs {
+            blob::release(zone, link)?;
+        }
+        Ok(())
+    }
+}
+
+/// Publishes; the link to the set.
+pub(super) fn run(
+    zone: &Zone,
+    name: &str,
+    record: &Record,
+    ticket: u64,
+    now_msec: u64,
+) -> Result<Link, Fault> {
+    let (name, needed) = (name.as_bytes(), needed_units(name, record));
+    let hash = hash::of_name(name);
+    let old = index::locate(zone, name, hash)?;
+    if old.is_some_and(|old| ticket < old.name.ticket) {
+        return Err(Fault::Overtaken);
+    }
+    // The old set stays until the new one is published.
+    let staying = old.map_or(0, |old| u64::from(zone.header(old.name.set.unit()).units()));
+    if needed.saturating_add(staying) > u64::from(zone.geometry.units()) {
+        return Err(Fault::Full);
+    }
+
+    let mut staged = Staged::default();
+    let present = old.map_or(0, |old| old.link.unit());
+    match staged.fill(zone, name, record, present) {
+        Err(Fault::Full) => {
+            staged.discard(zone)?;
+            return Err(Fault::Full);
+        }
+        done => done?,
+    }
+
+    let unit = if present == 0 { staged.name } else { present };
+    set::fill(zone, staged.set, record, &staged.blobs, unit);
+    let set = go_live(zone, staged.set, Kind::Set).with(Link::LAZY, record.source == Source::Lazy);
+    if old.is_some() {
+        replace(zone, present, set, ticket);
+    } else {
+        let name_ = Name { next: Link::NONE, hash, ticket, set, found: true };
+        insert(zone, unit, name, name_);
+    }
+    index::count_set(zone, set, 1);
+    zone.set(zone.geometry.used + zone.geometry.bucket(hash), now_msec);
+    index::announce(zone, hash);
+
+    if let Some(old) = old {
+        index::count_set(zone, old.name.set, -1);
+        index::discard_set(zone, old.name.set)?;
+    }
+    Ok(set)
+}
+
+/// Lets readers open a block that was filled.
+fn go_live(zone: &Zone, unit: u32, kind: Kind) -> Link {
+    let header = zone.header(unit).with_kind(kind);
+    zone.set_header(unit, header);
+    Link::new(unit, header.generation())
+}
+
+/// The set before the ticket: whoever reads the new ticket, and the set after it, has the new set.
+fn replace(zone: &Zone, unit: u32, set: Link, ticket: u64) {
+    zone.publish(zone.at(unit) + name::SET, set.0);
+    zone.publish(zone.at(unit) + name::TICKET, ticket);
+}
+
+fn insert(zone: &Zone, unit: u32, bytes: &[u8], content: Name) {
+    let head = zone.geometry.heads + zone.geometry.bucket(content.hash);
+    name::fill(zone, unit, bytes, Name { next: Link(zone.get(head)), ..content });
+    let link = go_live(zone, unit, Kind::Name);
+    zone.publish(head, link.0);
+}

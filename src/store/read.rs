@@ -1,0 +1,69 @@
+//! Looking names up without the lock, whatever a writer does meanwhile and wherever it stopped.
+//!
+//! A lookup that meets a change starts again; it never waits for the writer to finish.
+
+use std::sync::atomic::Ordering;
+
+use super::name::{self, MAX_CHAIN, Name};
+use super::word::Link;
+use super::zone::{Torn, Zone};
+use super::{Entry, Lookup, SetId, hash, set};
+use crate::record::Record;
+
+/// Each restart is a change of this very bucket or set, a few instructions wide.
+const MAX_RESTARTS: usize = 64;
+
+pub(super) fn find(zone: &Zone, wanted: &str) -> Lookup<Entry> {
+    settle(|| Ok(locate(zone, wanted.as_bytes())?.map(|name| entry(&name))))
+}
+
+pub(super) fn read(zone: &Zone, wanted: &str) -> Lookup<(Entry, Record)> {
+    settle(|| {
+        let Some(name) = locate(zone, wanted.as_bytes())? else {
+            return Ok(None);
+        };
+        Ok(Some((entry(&name), set::read(zone, name.set)?)))
+    })
+}
+
+fn settle<T>(mut look: impl FnMut() -> Result<Option<T>, Torn>) -> Lookup<T> {
+    for _ in 0..MAX_RESTARTS {
+        match look() {
+            Ok(Some(found)) => return Lookup::Found(found),
+            Ok(None) => return Lookup::Absent,
+            Err(Torn) => std::hint::spin_loop(),
+        }
+    }
+    Lookup::Contended
+}
+
+fn entry(name: &Name) -> Entry {
+    Entry {
+        id: SetId(name.set.without_flags().0),
+        ticket: name.ticket,
+        last_good: name.set.has(Link::LAST_GOOD),
+    }
+}
+
+/// Follows the chain of the bucket. A name that was unlinked leads back into its chain or is torn,
+/// and one that is added is put at the front, so no name that stays is missed.
+fn locate(zone: &Zone, wanted: &[u8]) -> Result<Option<Name>, Torn> {
+    let hash = hash::of_name(wanted);
+    let bucket = zone.geometry.bucket(hash);
+
+    let mut link = Link(zone.region.load(zone.geometry.heads + bucket, Ordering::Acquire));
+    for _ in 0..MAX_CHAIN {
+        if link.is_none() {
+            return Ok(None);
+        }
+        let name = name::read(zone, link, hash, wanted)?;
+        if name.found {
+            return Ok(Some(name));
+        }
+        if zone.geometry.bucket(name.hash) != bucket {
+            return Err(Torn);
+        }
+        link = name.next;
+    }
+    Err(Torn)
+}

@@ -1,0 +1,108 @@
+//! Tests of the store as a whole, and what they share.
+
+mod basic;
+mod full;
+mod garbage;
+mod kill;
+mod model;
+mod secrets;
+mod threads;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::check::check;
+use super::*;
+use crate::record::{KeyType, MemberRecord, Source};
+
+/// What is left of a zone of 32 KiB.
+const SMALL: usize = 28 * 1024;
+
+struct TestLock(AtomicBool);
+
+impl TestLock {
+    fn new() -> TestLock {
+        TestLock(AtomicBool::new(false))
+    }
+}
+
+impl ZoneLock for TestLock {
+    fn try_lock(&self) -> bool {
+        !self.0.swap(true, Ordering::Acquire)
+    }
+
+    fn unlock(&self) {
+        assert!(self.0.swap(false, Ordering::Release), "not locked");
+    }
+}
+
+fn new_store(len: usize) -> (Region, Store) {
+    let region = Region::on_heap(len);
+    (region, Store::format(region).unwrap())
+}
+
+/// A part of a set whose every 8 bytes tell the generation, and what it is a part of.
+fn part(generation: u32, tag: u8, len: usize) -> Vec<u8> {
+    let [a, b, c, d] = generation.to_be_bytes();
+    [0xc3, tag, 0x5a, tag, a, b, c, d].into_iter().cycle().take(len).collect()
+}
+
+/// A set with one member of a P-256 certificate's size. `chain` are generations of intermediates.
+fn record(generation: u32, chain: &[u32]) -> Record {
+    sized(generation, 500, 138, chain)
+}
+
+fn sized(generation: u32, leaf: usize, key: usize, chain: &[u32]) -> Record {
+    let mut digest = [0; 16];
+    digest[..4].copy_from_slice(&generation.to_be_bytes());
+    Record {
+        source: Source::Lazy,
+        digest,
+        not_before: i64::from(generation),
+        not_after: -i64::from(generation),
+        members: vec![MemberRecord {
+            key_type: KeyType::Ec,
+            leaf: part(generation, b'L', leaf),
+            key: part(generation, b'K', key).into(),
+            chain: chain.iter().map(|i| part(*i, b'I', 900)).collect(),
+        }],
+    }
+}
+
+/// Two members, one of them large, with the same intermediate and each its own.
+fn double(generation: u32) -> Record {
+    let mut record = record(generation, &[7, generation]);
+    let rsa = sized(generation, 1001, 1217, &[generation + 1, 7]).members.remove(0);
+    record.members.insert(0, MemberRecord { key_type: KeyType::Rsa, ..rsa });
+    record
+}
+
+impl Store {
+    fn test_publish(&self, name: &str, record: &Record) -> Result<SetId, PublishError> {
+        let ticket = self.next_ticket();
+        let lock = TestLock::new();
+        self.write(&lock).unwrap().publish(name, record, ticket, ticket)
+    }
+
+    fn test_remove(&self, name: &str) -> bool {
+        self.write(&TestLock::new()).unwrap().remove(name)
+    }
+
+    /// The set of the name; panics unless it is found or absent.
+    fn test_read(&self, name: &str) -> Option<Record> {
+        match (self.read(name), self.find(name)) {
+            (Lookup::Found((entry, record)), Lookup::Found(found)) => {
+                assert_eq!(entry, found);
+                Some(record)
+            }
+            (Lookup::Absent, Lookup::Absent) => None,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn test_entry(&self, name: &str) -> Entry {
+        match self.find(name) {
+            Lookup::Found(entry) => entry,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}

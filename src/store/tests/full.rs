@@ -1,0 +1,157 @@
+//! Sizes, full zones and what is evicted.
+
+use super::super::layout::{BINS, UNIT_WORDS};
+use super::*;
+
+/// Publishes sets of a P-256 certificate with one intermediate until one is evicted: how many.
+fn fill(store: &Store) -> u32 {
+    for i in 0.. {
+        store.test_publish(&format!("www{i}.example.test"), &record(i, &[7])).unwrap();
+        if store.stats().evictions > 0 {
+            return i;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn the_smallest_zone_holds_a_dozen() {
+    let (_, store) = new_store(SMALL);
+    let sets = fill(&store);
+    assert!(sets >= 12, "{sets}");
+    check(&store);
+}
+
+/// P19, over all that grows with the zone.
+#[test]
+fn bytes_per_set() {
+    for (len, least) in [(1 << 20, 1000), (1_400_000, 1000)] {
+        let (_, store) = new_store(len);
+        let sets = fill(&store) as usize;
+        assert!(sets >= least, "{sets}");
+        let bytes = (len - BINS * 8) / sets;
+        assert!(bytes * 4 <= (500 + 138) * 5 + 200 * 4, "{bytes} bytes per set");
+        println!("{bytes} bytes per set, {sets} sets in {len} bytes");
+    }
+}
+
+#[test]
+fn least_recently_used_first_and_last_good_last() {
+    let (_, store) = new_store(SMALL);
+    // Names with a bucket each.
+    let mut buckets = std::collections::HashSet::new();
+    let bucket = |name: &str| store.zone.geometry.bucket(hash::of_name(name.as_bytes()));
+    let names: Vec<String> =
+        (0..200).map(|i| format!("n{i}")).filter(|name| buckets.insert(bucket(name))).collect();
+    let names = &names[..12];
+
+    for (i, name) in names.iter().enumerate() {
+        store.test_publish(name, &record(i as u32, &[])).unwrap();
+    }
+    for (i, name) in names.iter().enumerate() {
+        store.touch(name, 1000 - i as u64);
+    }
+    let lock = TestLock::new();
+    store.write(&lock).unwrap().set_last_good(&names[11], true);
+    store.write(&lock).unwrap().set_last_good(&names[5], true);
+
+    let mut gone = Vec::new();
+    while gone.len() < names.len() {
+        store
+            .write(&lock)
+            .unwrap()
+            .publish("x.test", &sized(99, 4000, 1, &[]), 9999, 2000)
+            .unwrap();
+        let mut now: Vec<usize> = (0..12)
+            .rev()
+            .filter(|i| !gone.contains(i) && store.test_read(&names[*i]).is_none())
+            .collect();
+        now.sort_by_key(|i| (*i == 11 || *i == 5, 12 - i));
+        gone.extend(now);
+        check(&store);
+        if gone.len() >= 8 {
+            break;
+        }
+        store
+            .write(&lock)
+            .unwrap()
+            .publish("y.test", &sized(98, 2000, 1, &[]), 9999, 2000)
+            .unwrap();
+    }
+    let expected = [10, 9, 8, 7, 6, 4, 3, 2, 1, 0, 11, 5];
+    let mut left: Vec<usize> = (0..12).filter(|i| !gone.contains(i)).collect();
+    left.sort_by_key(|i| expected.iter().position(|e| e == i));
+    assert_eq!(left, expected[gone.len()..], "gone: {gone:?}");
+    assert!(gone.len() < 11, "the last good ones are there to see");
+}
+
+#[test]
+fn nothing_is_evicted_for_what_never_fits() {
+    let (_, store) = new_store(SMALL);
+    let sets = fill(&store);
+    let before = store.stats();
+    let refused = store.test_publish("a.test", &sized(1, 20_000, 100, &[]));
+    assert!(matches!(refused, Err(PublishError::Full { needed, free })
+        if needed > 20_000 && free == before.free_bytes));
+    assert_eq!(store.stats(), before);
+
+    // The set that a name has stays until the next is there: not both of these fit.
+    store.test_publish("a.test", &sized(1, 8_000, 100, &[])).unwrap();
+    let refused = store.test_publish("a.test", &sized(2, 8_000, 100, &[]));
+    assert!(matches!(refused, Err(PublishError::Full { .. })));
+    assert_eq!(store.test_read("a.test"), Some(sized(1, 8_000, 100, &[])));
+    assert!(store.stats().evictions < u64::from(sets));
+    check(&store);
+}
+
+#[test]
+fn a_replaced_name_is_not_evicted_for_itself() {
+    let (_, store) = new_store(SMALL);
+    for generation in 0..100 {
+        let record = sized(generation, 3_000, 500, &[generation]);
+        store.test_publish("a.test", &record).unwrap();
+        store.test_publish(&format!("b{generation}.test"), &record).unwrap();
+        assert_eq!(store.test_read("a.test"), Some(record));
+    }
+    check(&store);
+}
+
+/// Free space in pieces too small: neighbours go, not everybody.
+#[test]
+fn pieces_are_joined() {
+    let (_, store) = new_store(256 * 1024);
+    for i in 0..100 {
+        store.test_publish(&format!("n{i}"), &sized(i, 500, 140, &[])).unwrap();
+        store.test_publish(&format!("m{i}"), &sized(i, 1000, 140, &[])).unwrap();
+    }
+    while store.stats().evictions == 0 {
+        let i = store.stats().sets as u32;
+        store.test_publish(&format!("o{i}"), &sized(i, 500, 140, &[])).unwrap();
+    }
+    for i in 0..100 {
+        store.test_remove(&format!("n{i}"));
+    }
+    check(&store);
+
+    let before = store.stats();
+    store.test_publish("a.test", &sized(1, 12_000, 100, &[])).unwrap();
+    let evicted = store.stats().evictions - before.evictions;
+    assert!(evicted > 0 && evicted < 16, "{evicted}");
+    check(&store);
+}
+
+#[test]
+fn space_comes_back_whole() {
+    let (_, store) = new_store(SMALL);
+    let empty = store.stats().free_bytes;
+    let names = (0..10).map(|i| format!("n{i}"));
+    for name in names.clone() {
+        store.test_publish(&name, &record(1, &[7])).unwrap();
+    }
+    names.for_each(|name| assert!(store.test_remove(&name)));
+    assert_eq!(store.stats().free_bytes, empty);
+    let whole = empty as usize - 200 - UNIT_WORDS * 8;
+    store.test_publish("a.test", &sized(1, whole, 1, &[])).unwrap();
+    assert_eq!(store.stats().evictions, 0);
+    check(&store);
+}
