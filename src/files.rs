@@ -1,175 +1,185 @@
-//! Server names to files: what a worker reads when the zone has nothing current.
+//! Names to files: all pairs of a name, read as they were at one moment.
+//!
+//! Reading and checking are two steps, so that files that hold what is served already need not be
+//! parsed: `read()`, compare the digest, `SetFiles::check()`.
 
+mod error;
 mod read;
+mod stat;
 mod template;
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use openssl::sha::Sha256;
-use zeroize::Zeroizing;
 
-use crate::certificate::{CertificateSet, SetError};
+use crate::certificate::{CertificateSet, Input, Member, MemberInput};
 use crate::server_name::ServerName;
-use read::{PairLook, PairPaths, ReadError, Seen};
+
+pub(crate) use error::PathError;
+use error::Reason;
+use read::{PairContent, PairLook, PairPaths};
+pub(crate) use stat::SetStat;
 pub(crate) use template::PathTemplate;
 
-/// A `cert=` and its `key=`.
-#[derive(Clone, Debug)]
+/// Where the certificate and the key of one key type are.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pair {
     pub(crate) cert: PathTemplate,
     pub(crate) key: PathTemplate,
 }
 
 impl Pair {
-    fn paths(&self, name: &ServerName) -> PairPaths {
-        PairPaths::new(self.cert.path(name), self.key.path(name))
+    fn paths_for(&self, name: &ServerName) -> PairPaths {
+        PairPaths { cert: self.cert.path_for(name), key: self.key.path_for(name) }
+    }
+
+    fn fixed_directories(&self) -> [&Path; 2] {
+        [self.cert.fixed_directory(), self.key.fixed_directory()]
     }
 }
 
-/// The state of all files of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SetStat(Vec<[Seen; 2]>);
-
-impl SetStat {
-    /// Whether a later change would show in the state; `now` in seconds since the epoch.
-    pub(crate) fn is_settled(&self, now: i64) -> bool {
-        self.0.iter().flatten().flatten().all(|seen| seen.is_settled(now))
-    }
-}
-
-/// A path and what is wrong with its file.
-#[derive(Debug)]
-pub(crate) struct PathError {
-    path: PathBuf,
-    reason: Reason,
-}
-
-#[derive(Debug)]
-enum Reason {
-    Read(ReadError),
-    Set(SetError),
-}
-
-impl fmt::Display for PathError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" ", self.path.display())?;
-        match &self.reason {
-            Reason::Read(error) => write!(f, "{error}"),
-            Reason::Set(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-/// Files that are no good set.
-pub(crate) struct BadFiles {
-    /// The first that was found; there is one unless there were no files.
-    pub(crate) error: Option<PathError>,
-    /// The pairs that are good.
-    pub(crate) good_part: Option<CertificateSet>,
-}
-
-/// The pair of one template.
-enum PairFiles {
-    Read { paths: (PathBuf, PathBuf), certificates: Zeroizing<Vec<u8>>, key: Zeroizing<Vec<u8>> },
-    Bad(PathBuf, ReadError),
-}
-
-/// What the files of a name held. Keys in it are wiped when it is dropped.
-pub(crate) struct SetFiles {
-    pairs: Vec<PairFiles>,
-    stat: SetStat,
-}
-
-/// A look at the files of a name.
+/// What a look at the files of a name found.
 pub(crate) enum Look {
-    /// None of them is there. `is_certain`: their directories are, so that it means something.
-    Absent {
-        is_certain: bool,
-    },
+    /// There is no file. Certain when the directories that all names have in common are there: an
+    /// unmounted file system is no reason to forget a name.
+    Absent { is_certain: bool },
+    /// There are files; good or bad.
     Present(SetFiles),
 }
 
-/// Reads all files of a name. Pairs of which neither file is there do not count.
-pub(crate) fn read(pairs: &[Pair], name: &ServerName) -> Look {
-    let mut files = SetFiles { pairs: Vec::new(), stat: SetStat(Vec::new()) };
-    let mut is_certain = true;
-    for pair in pairs {
-        let (look, seen) = pair.paths(name).read();
-        files.stat.0.push(seen);
-        match look {
-            PairLook::Read { certificates, key } => {
-                let paths = (pair.cert.path(name), pair.key.path(name));
-                files.pairs.push(PairFiles::Read { paths, certificates, key });
-            }
-            PairLook::Absent { is_certain: certain } => is_certain &= certain,
-            PairLook::Bad { path, error } => files.pairs.push(PairFiles::Bad(path, error)),
-        }
-    }
-    if files.pairs.is_empty() { Look::Absent { is_certain } } else { Look::Present(files) }
+/// The files of a name, as they were at one look. Key bytes are wiped when it is dropped.
+pub(crate) struct SetFiles {
+    /// Pairs that are there.
+    pairs: Vec<(PairPaths, Result<PairContent, PathError>)>,
+    digest: [u8; 16],
+    stat: SetStat,
 }
 
-/// The state of all files of a name, without reading them.
+/// Files of which at least one is bad.
+pub(crate) struct BadFiles {
+    /// The first that is bad.
+    pub(crate) error: PathError,
+    /// The members from the pairs that are good.
+    pub(crate) good_part: Option<CertificateSet>,
+}
+
+/// Reads all files of a name.
+pub(crate) fn read(pairs: &[Pair], name: &ServerName) -> Look {
+    let mut digest = Digest::new();
+    let mut present = Vec::new();
+    let mut stats = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let paths = pair.paths_for(name);
+        // Before the read: what changes after that must look changed at the next look.
+        let before = read::stat_pair(&paths);
+        let look = read::read_pair(&paths);
+        digest.add(&look);
+        stats.push(match &look {
+            PairLook::Read(content) => content.stat,
+            PairLook::Absent | PairLook::Bad(_) => before,
+        });
+        match look {
+            PairLook::Read(content) => present.push((paths, Ok(content))),
+            PairLook::Bad(error) => present.push((paths, Err(error))),
+            PairLook::Absent => {}
+        }
+    }
+
+    if present.is_empty() {
+        let mut fixed = pairs.iter().flat_map(Pair::fixed_directories);
+        return Look::Absent { is_certain: fixed.all(read::is_directory) };
+    }
+    let may_pass = present.iter().any(|(_, read)| matches!(read, Err(e) if e.may_pass()));
+    let stat = SetStat { pairs: stats.into_boxed_slice(), may_pass };
+    Look::Present(SetFiles { pairs: present, digest: digest.finish(), stat })
+}
+
+/// The stat of all files of a name, without reading them.
 pub(crate) fn stat(pairs: &[Pair], name: &ServerName) -> SetStat {
-    SetStat(pairs.iter().map(|pair| pair.paths(name).seen()).collect())
+    let stats = pairs.iter().map(|pair| read::stat_pair(&pair.paths_for(name)));
+    SetStat { pairs: stats.collect(), may_pass: false }
 }
 
 impl SetFiles {
+    /// The first 16 bytes of the SHA-256 over all contents. That of files that could not be read
+    /// is never that of files that could.
+    pub(crate) fn digest(&self) -> [u8; 16] {
+        self.digest
+    }
+
     pub(crate) fn stat(&self) -> &SetStat {
         &self.stat
     }
 
-    /// The first 16 bytes of the SHA-256 over all that was read. Files that could not be read make
-    /// it differ from any that could.
-    pub(crate) fn digest(&self) -> [u8; 16] {
-        let mut hasher = Sha256::new();
-        for pair in &self.pairs {
-            match pair {
-                PairFiles::Read { certificates, key, .. } => {
-                    for text in [certificates, key] {
-                        hasher.update(&(text.len() as u64).to_be_bytes());
-                        hasher.update(text);
-                    }
-                }
-                PairFiles::Bad(..) => hasher.update(&u64::MAX.to_be_bytes()),
-            }
-        }
-        let mut digest = [0; 16];
-        digest.iter_mut().zip(hasher.finish()).for_each(|(to, from)| *to = from);
-        digest
-    }
-
-    /// Checks each pair. One that is bad makes the set bad: it is one unit.
-    pub(crate) fn check(self) -> Result<CertificateSet, BadFiles> {
-        let mut good = Vec::new();
+    /// Parses and checks what was read. Leaves OpenSSL's error queue empty.
+    pub(crate) fn check(&self) -> Result<CertificateSet, BadFiles> {
+        let mut members = Vec::with_capacity(self.pairs.len());
         let mut first_error = None;
-        for pair in self.pairs {
-            match pair.check() {
-                Ok(part) => good.push(part),
+        for (paths, read) in &self.pairs {
+            let checked = match read {
+                Ok(content) => check_pair(paths, content),
+                Err(error) => Err(PathError::new(&error.path, error.reason)),
+            };
+            match checked {
+                Ok(member) => members.push(member),
                 Err(error) => {
                     first_error.get_or_insert(error);
                 }
             }
         }
-        let set = CertificateSet::join(good);
-        match (first_error, set) {
-            (None, Some(set)) => Ok(set),
-            (error, good_part) => Err(BadFiles { error, good_part }),
+
+        match (CertificateSet::new(members), first_error) {
+            (good_part, Some(error)) => Err(BadFiles { error, good_part }),
+            (Some(set), None) => Ok(set),
+            (None, None) => Err(BadFiles { error: nothing_read(), good_part: None }),
         }
     }
 }
 
-impl PairFiles {
-    fn check(self) -> Result<CertificateSet, PathError> {
-        let (paths, certificates, key) = match self {
-            PairFiles::Bad(path, error) => {
-                return Err(PathError { path, reason: Reason::Read(error) });
-            }
-            PairFiles::Read { paths, certificates, key } => (paths, certificates, key),
+fn check_pair(paths: &PairPaths, content: &PairContent) -> Result<Member, PathError> {
+    let input = MemberInput { certificate_pem: &content.cert, key_pem: content.key() };
+    Member::check(&input).map_err(|bad| {
+        let path = match bad.input {
+            Input::Certificate => &paths.cert,
+            Input::Key => &paths.key,
         };
-        CertificateSet::from_pem(&certificates, &key).map_err(|error| {
-            let path = if error.is_about_key() { paths.1 } else { paths.0 };
-            PathError { path, reason: Reason::Set(error) }
-        })
+        PathError::new(path, Reason::Content(bad.error))
+    })
+}
+
+/// For `SetFiles` without pairs, which `read()` does not make.
+fn nothing_read() -> PathError {
+    PathError::new(Path::new(""), Reason::Content(crate::certificate::SetError::NoCertificate))
+}
+
+/// SHA-256 over what the pairs held, each part with its length before it.
+struct Digest(Sha256);
+
+impl Digest {
+    fn new() -> Digest {
+        Digest(Sha256::new())
+    }
+
+    fn add(&mut self, look: &PairLook) {
+        match look {
+            PairLook::Absent => self.0.update(b"absent"),
+            PairLook::Bad(_) => self.0.update(b"bad"),
+            PairLook::Read(content) => {
+                self.0.update(b"read");
+                for bytes in [&**content.cert, content.key()] {
+                    self.0.update(&(bytes.len() as u64).to_be_bytes());
+                    self.0.update(bytes);
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> [u8; 16] {
+        let mut digest = [0; 16];
+        digest.iter_mut().zip(self.0.finish()).for_each(|(to, from)| *to = from);
+        digest
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,49 +1,69 @@
-//! The DNS names that a leaf is for.
+//! The names that a certificate is good for.
 
 use openssl::nid::Nid;
 use openssl::x509::X509Ref;
 
 use crate::server_name::ServerName;
 
-/// The names of a leaf in lower case without a trailing dot; wildcards as `*.parent`.
-#[derive(Debug)]
-pub(super) struct Names(Box<[Box<str>]>);
+/// How a certificate covers a name; the more exact, the less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cover {
+    Exact,
+    Wildcard,
+}
+
+/// The names of a leaf in the form of `ServerName`, one on each line, so that a certificate costs
+/// one allocation. Names that no client can ask for are left out.
+pub(crate) struct Names(Box<str>);
 
 impl Names {
-    /// The DNS names of subjectAltName; a leaf without any counts its common name (RFC 6125,
-    /// section 6.4.4).
+    /// The DNS names of the subjectAltName; without any, the CN (RFC 6125, section 6.4.4).
     pub(super) fn of(leaf: &X509Ref) -> Names {
-        let mut names: Vec<Box<str>> = Vec::new();
-        for name in leaf.subject_alt_names().iter().flatten() {
-            if let Some(name) = name.dnsname() {
-                names.push(normal(name));
+        let mut names = String::new();
+        let mut add = |name: &[u8]| {
+            if let Some(name) = normal(name) {
+                names.push_str(name.as_str());
+                names.push('\n');
+            }
+        };
+        let mut has_dns = false;
+        if let Some(sans) = leaf.subject_alt_names() {
+            for name in sans.iter().filter_map(|san| san.dnsname()) {
+                has_dns = true;
+                add(name.as_bytes());
             }
         }
-        if names.is_empty() {
+        if !has_dns {
             for entry in leaf.subject_name().entries_by_nid(Nid::COMMONNAME) {
-                if let Ok(name) = entry.data().to_string() {
-                    names.push(normal(&name));
+                if let Ok(name) = entry.data().as_utf8() {
+                    add(name.as_bytes());
                 }
             }
         }
-        Names(names.into_boxed_slice())
+        Names(names.into_boxed_str())
     }
 
-    /// Whether a server name is among them. A wildcard covers one label; the wildcard name `_.x`
-    /// asks for `*.x` itself.
-    pub(super) fn cover(&self, name: &ServerName) -> bool {
-        let name = name.as_str();
-        let (first, parent) = match name.split_once('.') {
-            Some((first, parent)) => (first, Some(parent)),
-            None => (name, None),
-        };
-        self.0.iter().any(|known| {
-            (first != "_" && **known == *name)
-                || known.strip_prefix("*.").is_some_and(|p| Some(p) == parent)
-        })
+    /// How the names cover `name`, whose wildcard is `wildcard`.
+    pub(super) fn matched(
+        &self,
+        name: &ServerName,
+        wildcard: Option<&ServerName>,
+    ) -> Option<Cover> {
+        if self.has(name) {
+            Some(Cover::Exact)
+        } else if wildcard.is_some_and(|wildcard| self.has(wildcard)) {
+            Some(Cover::Wildcard)
+        } else {
+            None
+        }
+    }
+
+    fn has(&self, name: &ServerName) -> bool {
+        self.0.lines().any(|own| own == name.as_str())
     }
 }
 
-fn normal(name: &str) -> Box<str> {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into_boxed_str()
+/// A DNS name as a `ServerName`, `*.x` as `_.x`. A name that is written `_.x` is no wildcard.
+fn normal(name: &[u8]) -> Option<ServerName> {
+    if name.starts_with(b"_.") { None } else { ServerName::from_operator(name) }
 }

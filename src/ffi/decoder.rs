@@ -1,6 +1,9 @@
-//! Private keys from DER by OpenSSL decoders that are kept: making one costs more than its use.
+//! Private keys from DER at the price of the DER: one OpenSSL decoder per key type, set up once.
+//!
+//! `d2i_PrivateKey(3)` fetches its decoders and tries them in turn at each call; a decoder that is
+//! kept has that behind it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
 
 use foreign_types::ForeignType;
@@ -10,59 +13,54 @@ use openssl_sys as ossl;
 
 use crate::record::KeyType;
 
-/// A decoder for one type of key.
-struct Decoder {
-    ctx: NonNull<ossl::OSSL_DECODER_CTX>,
-    /// Where the context puts a decoded key; boxed, because the context keeps the address.
-    slot: Box<*mut ossl::EVP_PKEY>,
+/// `EVP_PKEY_KEYPAIR`: `OSSL_KEYMGMT_SELECT_ALL_PARAMETERS`, `_PUBLIC_KEY` and `_PRIVATE_KEY`.
+const EVP_PKEY_KEYPAIR: c_int = 0x84 | 0x02 | 0x01;
+
+/// Decodes keys of all types. Used by one thread; each worker has its own.
+pub(crate) struct KeyDecoder {
+    decoders: [State; KeyType::COUNT],
 }
 
-impl Decoder {
-    fn new(type_name: &CStr) -> Option<Decoder> {
-        let mut slot = Box::new(ptr::null_mut());
-        // SAFETY: the slot outlives the context: Drop frees the context first. The texts are
-        // static. EVP_PKEY_KEYPAIR is the selection that a private key is asked with.
-        let ctx = unsafe {
-            ossl::OSSL_DECODER_CTX_new_for_pkey(
-                &raw mut *slot,
-                c"DER".as_ptr(),
-                c"PrivateKeyInfo".as_ptr(),
-                type_name.as_ptr(),
-                ossl::EVP_PKEY_KEYPAIR as _,
-                ptr::null_mut(),
-                ptr::null(),
-            )
-        };
-        let decoder = Decoder { ctx: NonNull::new(ctx)?, slot };
-        // SAFETY: the context is live. Without a decoder for this type it is of no use.
-        let known = unsafe { ossl::OSSL_DECODER_CTX_get_num_decoders(decoder.ctx.as_ptr()) } > 0;
-        known.then_some(decoder)
+enum State {
+    Unused,
+    Ready(Decoder),
+    /// This OpenSSL has no decoder for the type: asked for once.
+    Unavailable,
+}
+
+impl KeyDecoder {
+    pub(crate) fn new() -> KeyDecoder {
+        KeyDecoder { decoders: [const { State::Unused }; KeyType::COUNT] }
     }
 
-    fn decode(&mut self, der: &[u8]) -> Option<PKey<Private>> {
-        let mut data = der.as_ptr();
-        let mut len = der.len();
-        *self.slot = ptr::null_mut();
-        // SAFETY: data and len describe `der`, which is only read; the key that the slot then
-        // holds is ours to free, which PKey does.
-        unsafe {
-            let done = ossl::OSSL_DECODER_from_data(self.ctx.as_ptr(), &mut data, &mut len);
-            let key = NonNull::new(std::mem::replace(&mut *self.slot, ptr::null_mut()))?;
-            let key = PKey::from_ptr(key.as_ptr());
-            (done == 1 && len == 0).then_some(key)
+    /// The key in a PKCS #8 PrivateKeyInfo that is not encrypted. A key of another type than
+    /// `key_type` is an error. Leaves OpenSSL's error queue empty.
+    pub(crate) fn decode(
+        &mut self,
+        key_type: KeyType,
+        der: &[u8],
+    ) -> Result<PKey<Private>, ErrorStack> {
+        let Some(state) = self.decoders.get_mut(key_type as usize - 1) else {
+            return decode_slowly(der);
+        };
+        if let State::Unused = state {
+            *state = Decoder::new(name(key_type)).map_or(State::Unavailable, State::Ready);
+        }
+        match state {
+            State::Ready(decoder) => decoder.decode(der),
+            State::Unused | State::Unavailable => decode_slowly(der),
         }
     }
 }
 
-impl Drop for Decoder {
-    fn drop(&mut self) {
-        // SAFETY: the context is ours and is not used again.
-        unsafe { ossl::OSSL_DECODER_CTX_free(self.ctx.as_ptr()) }
-    }
+fn decode_slowly(der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    let key = PKey::private_key_from_pkcs8(der);
+    drop(ErrorStack::get());
+    key
 }
 
-/// The name that OpenSSL's providers know a type of key by.
-fn type_name(key_type: KeyType) -> &'static CStr {
+/// What OpenSSL's providers call the type.
+fn name(key_type: KeyType) -> &'static CStr {
     match key_type {
         KeyType::Rsa => c"RSA",
         KeyType::RsaPss => c"RSA-PSS",
@@ -72,29 +70,211 @@ fn type_name(key_type: KeyType) -> &'static CStr {
     }
 }
 
-/// The decoders of a worker, made when they are first needed.
-pub(crate) struct KeyDecoder([Option<Option<Decoder>>; KeyType::COUNT]);
+/// One `OSSL_DECODER_CTX` and the place that it puts keys into.
+struct Decoder {
+    ctx: NonNull<ossl::OSSL_DECODER_CTX>,
+    /// Owned, and at one address for life: the context keeps a pointer to it. NULL between calls.
+    slot: NonNull<*mut ossl::EVP_PKEY>,
+}
 
-impl KeyDecoder {
-    pub(crate) fn new() -> KeyDecoder {
-        KeyDecoder(std::array::from_fn(|_| None))
+impl Decoder {
+    fn new(name: &'static CStr) -> Option<Decoder> {
+        let slot = NonNull::from(Box::leak(Box::new(ptr::null_mut())));
+        // SAFETY: the strings are static, so they outlive the context, which keeps the pointers to
+        // the first two. The slot lives until Drop has freed the context. NULL asks for the
+        // default library context and no properties.
+        let ctx = unsafe {
+            ossl::OSSL_DECODER_CTX_new_for_pkey(
+                slot.as_ptr(),
+                c"DER".as_ptr(),
+                c"PrivateKeyInfo".as_ptr(),
+                name.as_ptr(),
+                EVP_PKEY_KEYPAIR,
+                ptr::null_mut(),
+                ptr::null(),
+            )
+        };
+        let decoder = match NonNull::new(ctx) {
+            // SAFETY: the context was made above and is owned by the value.
+            Some(ctx) => Some(Decoder { ctx, slot })
+                .filter(|d| unsafe { ossl::OSSL_DECODER_CTX_get_num_decoders(d.ctx.as_ptr()) } > 0),
+            None => {
+                // SAFETY: the slot was leaked above and no context points to it.
+                drop(unsafe { Box::from_raw(slot.as_ptr()) });
+                None
+            }
+        };
+        drop(ErrorStack::get());
+        decoder
     }
 
-    /// A key from a PKCS #8 PrivateKeyInfo (RFC 5208). Leaves OpenSSL's error queue empty.
-    pub(crate) fn decode(
-        &mut self,
-        key_type: KeyType,
-        der: &[u8],
-    ) -> Result<PKey<Private>, ErrorStack> {
-        if let Some(slot) = self.0.get_mut(key_type as usize - 1) {
-            let decoder = slot.get_or_insert_with(|| Decoder::new(type_name(key_type)));
-            let key = decoder.as_mut().and_then(|decoder| decoder.decode(der));
-            if let Some(key) = key {
-                return Ok(key);
-            }
-            drop(ErrorStack::get());
+    fn decode(&mut self, der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+        let mut data = der.as_ptr();
+        let mut len = der.len();
+        // SAFETY: the context and its slot are owned (`new`); OpenSSL reads `len` bytes at `data`
+        // during the call only and moves `data` within them.
+        let done =
+            unsafe { ossl::OSSL_DECODER_from_data(self.ctx.as_ptr(), &mut data, &mut len) } == 1;
+        let key = self.take();
+        let errors = ErrorStack::get();
+        key.filter(|_| done).ok_or(errors)
+    }
+
+    /// What OpenSSL put into the slot, also when it then failed.
+    fn take(&mut self) -> Option<PKey<Private>> {
+        // SAFETY: the slot is owned and live, and nobody else accesses it between calls of OpenSSL.
+        let key = unsafe { self.slot.as_ptr().replace(ptr::null_mut()) };
+        // SAFETY: the decoder gives its one reference away; the slot no longer has it. It has the
+        // private part, as EVP_PKEY_KEYPAIR was selected.
+        (!key.is_null()).then(|| unsafe { PKey::from_ptr(key) })
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        drop(self.take());
+        // SAFETY: both are owned and used no more; the context, which points to the slot, goes
+        // first.
+        unsafe {
+            ossl::OSSL_DECODER_CTX_free(self.ctx.as_ptr());
+            drop(Box::from_raw(self.slot.as_ptr()));
         }
-        // What the decoder does not take, the slower way may; and it says why not.
-        PKey::private_key_from_pkcs8(der)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::nid::Nid;
+    use openssl::rsa::Rsa;
+
+    fn keys() -> Vec<(KeyType, Vec<u8>)> {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let rsa = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let rsa_der = rsa.private_key_to_pkcs8().unwrap();
+        [
+            (KeyType::Ec, PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()),
+            (KeyType::Ed25519, PKey::generate_ed25519().unwrap()),
+            (KeyType::Ed448, PKey::generate_ed448().unwrap()),
+            (KeyType::Rsa, rsa),
+        ]
+        .map(|(key_type, key)| (key_type, key.private_key_to_pkcs8().unwrap()))
+        .into_iter()
+        .chain([(KeyType::RsaPss, rsa_pss_from_rsa(&rsa_der))])
+        .collect()
+    }
+
+    /// rsaEncryption, 1.2.840.113549.1.1.1, becomes id-RSASSA-PSS, …10, without parameters.
+    fn rsa_pss_from_rsa(der: &[u8]) -> Vec<u8> {
+        let oid = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+        let at = der.windows(oid.len()).position(|w| w == oid).unwrap();
+        let mut der = der.to_vec();
+        // The NULL after the OID goes: two bytes less in the outer and the inner SEQUENCE.
+        der.drain(at + 9..at + 11);
+        der[at + 8] = 0x0a;
+        let len = u16::from_be_bytes([der[2], der[3]]) - 2;
+        der[2..4].copy_from_slice(&len.to_be_bytes());
+        der[at - 3] -= 2;
+        der
+    }
+
+    fn assert_no_errors() {
+        assert!(ErrorStack::get().errors().is_empty());
+    }
+
+    #[test]
+    fn a_decoder_is_used_again_for_each_type() {
+        let keys = keys();
+        let mut decoder = KeyDecoder::new();
+        for _ in 0..50 {
+            for (key_type, der) in &keys {
+                let key = decoder.decode(*key_type, der).unwrap();
+                assert_no_errors();
+                let expected = PKey::private_key_from_pkcs8(der).unwrap();
+                assert!(key.public_eq(&expected), "{key_type:?}");
+                assert_eq!(key.id(), expected.id());
+                assert_eq!(key.private_key_to_pkcs8().unwrap(), *der, "{key_type:?}");
+            }
+        }
+        assert!(decoder.decoders.iter().all(|d| matches!(d, State::Ready(_))));
+    }
+
+    #[test]
+    fn a_bad_key_does_not_spoil_the_next() {
+        let keys = keys();
+        let mut decoder = KeyDecoder::new();
+        for (key_type, der) in &keys {
+            let mut flipped = der.clone();
+            flipped[9] ^= 0xff;
+            let bad: [&[u8]; 5] = [b"", b"0", &der[..der.len() - 1], &flipped, &[0; 64]];
+            for bad in bad {
+                assert!(decoder.decode(*key_type, bad).is_err(), "{key_type:?} {bad:02x?}");
+                assert_no_errors();
+                assert!(decoder.decode(*key_type, der).is_ok());
+                assert_no_errors();
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_type_is_refused() {
+        let keys = keys();
+        let mut decoder = KeyDecoder::new();
+        for (expected, _) in &keys {
+            for (other, der) in keys.iter().filter(|(other, _)| other != expected) {
+                assert!(decoder.decode(*expected, der).is_err(), "{other:?} as {expected:?}");
+                assert_no_errors();
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_leaked() {
+        let keys = keys();
+        let rounds = |n: usize| {
+            let mut decoder = KeyDecoder::new();
+            for i in 0..n {
+                for (key_type, der) in keys.iter().filter(|(t, _)| *t != KeyType::RsaPss) {
+                    let _ = decoder.decode(*key_type, der);
+                    let _ = decoder.decode(*key_type, &der[..der.len() - 1]);
+                }
+                if i % 16 == 0 {
+                    decoder = KeyDecoder::new();
+                }
+            }
+        };
+        rounds(300);
+        let before = resident_kib();
+        rounds(1_500);
+        let grown = resident_kib().saturating_sub(before);
+        // A lost key alone is more than 1 KiB, so 6,000 of them would be 6 MiB.
+        assert!(grown < 3_000, "{grown} KiB");
+    }
+
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// cargo test --release --lib decoder -- --ignored --nocapture
+    #[test]
+    #[ignore = "a measurement"]
+    fn how_long_a_key_takes() {
+        let mut decoder = KeyDecoder::new();
+        for (key_type, der) in &keys() {
+            let time = |decode: &mut dyn FnMut()| {
+                const ROUNDS: u32 = 2_000;
+                decode();
+                let start = std::time::Instant::now();
+                (0..ROUNDS).for_each(|_| decode());
+                start.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / 1e3
+            };
+            let kept = time(&mut || drop(decoder.decode(*key_type, der).unwrap()));
+            let pkcs8 = time(&mut || drop(PKey::private_key_from_pkcs8(der).unwrap()));
+            let auto = time(&mut || drop(PKey::private_key_from_der(der).unwrap()));
+            println!("{key_type:?}: kept {kept:.1} us, PKCS82PKEY {pkcs8:.1}, d2i {auto:.1}");
+        }
     }
 }

@@ -1,196 +1,224 @@
-//! One file or a pair of files, read so that what was read belongs together.
+//! One pair of files, read as it was at one moment.
+//!
+//! Both files are opened through one descriptor of their directory, so a directory that is swapped
+//! does not give the certificate of one and the key of the other. Below that, names may be links
+//! into a directory that is swapped (Kubernetes' `..data`): after both files are read, both names
+//! are looked up again and must still be what was read.
 
 use std::ffi::OsStr;
-use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-/// The largest file that is read, bytes.
-const MAX_SIZE: u64 = 256 * 1024;
-/// How often a pair that changes while it is read is read again.
-const TRIES: usize = 3;
+use super::error::{PathError, Reason};
+use super::stat::{FileStat, PairStat, is_absent};
 
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FileStat {
-    dev: u64,
-    ino: u64,
-    size: i64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-}
+/// A file of PEM is not larger, and a worker reads no more at a handshake.
+pub(super) const MAX_FILE_SIZE: u64 = 256 * 1024;
 
-impl FileStat {
-    fn of(stat: &Stat) -> FileStat {
-        FileStat {
-            dev: stat.st_dev as u64,
-            ino: stat.st_ino as u64,
-            size: stat.st_size as i64,
-            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        }
-    }
+/// How often files are read that change meanwhile.
+const ATTEMPTS: usize = 3;
 
-    /// Whether a change after this state would show: the clock of a file system ticks slowly.
-    pub(super) fn is_settled(&self, now: i64) -> bool {
-        now - self.ctime.0 >= 2
-    }
-}
-
-/// Why a file cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ReadError {
-    Open(Errno),
-    Read(Errno),
-    NotRegular,
-    TooLarge,
-    Changing,
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let system = |f: &mut fmt::Formatter<'_>, call: &str, errno: &Errno| {
-            let error = std::io::Error::from(*errno);
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            write!(f, "{call} failed ({}: {text})", errno.raw_os_error())
-        };
-        match self {
-            ReadError::Open(errno) => system(f, "open()", errno),
-            ReadError::Read(errno) => system(f, "read()", errno),
-            ReadError::NotRegular => f.write_str("is not a regular file"),
-            ReadError::TooLarge => f.write_str("is too large (more than 256k)"),
-            ReadError::Changing => f.write_str("changes while it is read"),
-        }
-    }
-}
-
-impl ReadError {
-    fn is_absent(&self) -> bool {
-        matches!(self, ReadError::Open(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
-    }
-}
-
-/// What a file was like: absent, or in a state.
-pub(super) type Seen = Option<FileStat>;
-
-/// A pair that was read, or the file that stood in the way.
-pub(super) enum PairLook {
-    Read {
-        certificates: Zeroizing<Vec<u8>>,
-        key: Zeroizing<Vec<u8>>,
-    },
-    /// Neither file is there. `is_certain`: their directory is.
-    Absent {
-        is_certain: bool,
-    },
-    Bad {
-        path: PathBuf,
-        error: ReadError,
-    },
-}
-
-/// Two paths, and their directory where it is one.
+/// Where the two files of a name are.
 pub(super) struct PairPaths {
-    certificates: PathBuf,
-    key: PathBuf,
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
 }
 
-impl PairPaths {
-    pub(super) fn new(certificates: PathBuf, key: PathBuf) -> PairPaths {
-        PairPaths { certificates, key }
-    }
+/// What the files held, both at one moment.
+pub(super) struct PairContent {
+    pub(super) cert: Zeroizing<Vec<u8>>,
+    /// `None` when both are one file.
+    pub(super) own_key: Option<Zeroizing<Vec<u8>>>,
+    pub(super) stat: PairStat,
+}
 
-    /// The state of both files, following links.
-    pub(super) fn seen(&self) -> [Seen; 2] {
-        [&self.certificates, &self.key].map(|path| {
-            statat(CWD, path.as_path(), AtFlags::empty()).ok().map(|s| FileStat::of(&s))
-        })
+impl PairContent {
+    pub(super) fn key(&self) -> &[u8] {
+        self.own_key.as_ref().unwrap_or(&self.cert)
     }
+}
 
-    /// Reads both, again while they change; in a swap one of them may even be absent.
-    pub(super) fn read(&self) -> (PairLook, [Seen; 2]) {
-        let mut before = self.seen();
-        for _ in 0..TRIES {
-            let look = self.read_once();
-            let after = self.seen();
-            if before == after {
-                return (look, after);
-            }
-            before = after;
+/// What a look at a pair found.
+pub(super) enum PairLook {
+    Read(PairContent),
+    /// Neither file is there.
+    Absent,
+    Bad(PathError),
+}
+
+/// Reads both files.
+pub(super) fn read_pair(paths: &PairPaths) -> PairLook {
+    for _ in 0..ATTEMPTS {
+        match Opened::new(paths).and_then(|opened| opened.read()) {
+            Ok(look) => return look,
+            Err(PathError { reason: Reason::ChangedWhileRead, .. }) => {}
+            Err(error) => return PairLook::Bad(error),
         }
-        let path = self.certificates.clone();
-        (PairLook::Bad { path, error: ReadError::Changing }, before)
+    }
+    PairLook::Bad(PathError::new(&paths.cert, Reason::ChangedWhileRead))
+}
+
+/// What `read_pair()` would give as the files' stat, without reading them.
+pub(super) fn stat_pair(paths: &PairPaths) -> PairStat {
+    let stat_of = |path: &Path| stat_at(rustix::fs::CWD, path.as_os_str());
+    [stat_of(&paths.cert), stat_of(&paths.key)]
+}
+
+fn stat_at(directory: impl AsFd, name: &OsStr) -> Result<FileStat, i32> {
+    let stat = statat(directory, name, AtFlags::empty());
+    stat.map(|s| FileStat::from(&s)).map_err(Errno::raw_os_error)
+}
+
+/// A path whose directory is open.
+struct Entry<'a> {
+    path: &'a Path,
+    name: &'a OsStr,
+    /// The errno when there is no directory.
+    directory: Result<&'a OwnedFd, Errno>,
+}
+
+/// The directories of a pair; one descriptor where both are one.
+struct Opened<'a> {
+    paths: &'a PairPaths,
+    cert: Result<OwnedFd, Errno>,
+    /// `None` for the certificate's.
+    key: Option<Result<OwnedFd, Errno>>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(paths: &'a PairPaths) -> Result<Opened<'a>, PathError> {
+        let cert = open_directory(&paths.cert)?;
+        let is_one = paths.cert.parent() == paths.key.parent();
+        let key = if is_one { None } else { Some(open_directory(&paths.key)?) };
+        Ok(Opened { paths, cert, key })
     }
 
-    fn read_once(&self) -> PairLook {
-        let directory = self.certificates.parent();
-        // One descriptor for both: when the directory is swapped, both come from the same one.
-        let shared = directory.filter(|d| self.key.parent() == Some(d)).map(open_directory);
-        let dir = shared.as_ref().and_then(|opened| opened.as_ref().ok());
+    fn read(&self) -> Result<PairLook, PathError> {
+        let PairPaths { cert, key } = self.paths;
+        let cert = entry(cert, &self.cert);
+        let key = entry(key, self.key.as_ref().unwrap_or(&self.cert));
 
-        let certificates = read_file(dir, &self.certificates);
-        let key = match &certificates {
-            Ok(text) if self.certificates == self.key => Ok(text.clone()),
-            _ => read_file(dir, &self.key),
+        let cert_file = cert.read()?;
+        let is_one = cert.path == key.path;
+        let key_file = if is_one { None } else { Some(key.read()?) };
+        let (cert_read, key_read) = match (cert_file, key_file) {
+            (Some(cert_read), None) => (cert_read, None),
+            (Some(cert_read), Some(Some(key_read))) => (cert_read, Some(key_read)),
+            (None, None | Some(None)) => return Ok(PairLook::Absent),
+            (Some(_), Some(None)) => return Err(key.missing()),
+            (None, Some(Some(_))) => return Err(cert.missing()),
         };
-        match (certificates, key) {
-            (Ok(certificates), Ok(key)) => PairLook::Read { certificates, key },
-            (Err(a), Err(b)) if a.is_absent() && b.is_absent() => {
-                let is_certain = dir.is_some()
-                    || directory.and_then(Path::parent).is_some_and(|d| open_directory(d).is_ok());
-                PairLook::Absent { is_certain }
-            }
-            (Err(error), Ok(_)) => PairLook::Bad { path: self.certificates.clone(), error },
-            (Err(error), Err(other)) if !error.is_absent() || other.is_absent() => {
-                PairLook::Bad { path: self.certificates.clone(), error }
-            }
-            (_, Err(error)) => PairLook::Bad { path: self.key.clone(), error },
+
+        cert.expect(&cert_read.stat)?;
+        if let Some(key_read) = &key_read {
+            key.expect(&key_read.stat)?;
         }
+        let key_stat = key_read.as_ref().map_or(cert_read.stat, |key| key.stat);
+        Ok(PairLook::Read(PairContent {
+            stat: [Ok(cert_read.stat), Ok(key_stat)],
+            cert: cert_read.bytes,
+            own_key: key_read.map(|key| key.bytes),
+        }))
     }
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+/// The directory of a path: the inner error when there is none.
+fn open_directory(path: &Path) -> Result<Result<OwnedFd, Errno>, PathError> {
+    match open_path(path.parent().unwrap_or(path)) {
+        Err(errno) if !is_absent(errno) => {
+            Err(PathError::new(path, Reason::Call("open", errno)))
+        }
+        opened => Ok(opened),
+    }
 }
 
-/// Reads a regular file of at most `MAX_SIZE`. Not blocked by a FIFO, and no byte of a key is
-/// left behind in a buffer that was outgrown.
-fn read_file(dir: Option<&OwnedFd>, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = match (dir, path.file_name()) {
-        (Some(dir), Some(name)) => openat(dir, name as &OsStr, flags, Mode::empty()),
-        _ => open(path, flags, Mode::empty()),
-    };
-    let file = file.map_err(ReadError::Open)?;
-    let before = fstat(&file).map_err(ReadError::Read)?;
-    if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
-        return Err(ReadError::NotRegular);
-    }
-    let size = u64::try_from(before.st_size).unwrap_or(u64::MAX);
-    if size > MAX_SIZE {
-        return Err(ReadError::TooLarge);
+/// A directory to look names up in. O_PATH, so that search permission is enough, as for `open()`
+/// of a file in it.
+fn open_path(directory: &Path) -> Result<OwnedFd, Errno> {
+    open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Whether there is such a directory.
+pub(super) fn is_directory(path: &Path) -> bool {
+    open_path(path).is_ok()
+}
+
+fn entry<'a>(path: &'a Path, directory: &'a Result<OwnedFd, Errno>) -> Entry<'a> {
+    let name = path.file_name().unwrap_or_default();
+    Entry { path, name, directory: directory.as_ref().map_err(|errno| *errno) }
+}
+
+/// A file's bytes as they were when its stat was this.
+struct FileRead {
+    bytes: Zeroizing<Vec<u8>>,
+    stat: FileStat,
+}
+
+impl Entry<'_> {
+    fn error(&self, reason: Reason) -> PathError {
+        PathError::new(self.path, reason)
     }
 
-    // One byte more than the file has: it shows when the file grows.
-    let mut text = Zeroizing::new(vec![0; size as usize + 1]);
-    let mut len = 0;
-    while let Some(room) = text.get_mut(len..).filter(|room| !room.is_empty()) {
-        match rustix::io::read(&file, room) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(ReadError::Read(errno)),
+    fn missing(&self) -> PathError {
+        self.error(Reason::Call("open", self.directory.err().unwrap_or(Errno::NOENT)))
+    }
+
+    /// The whole file; `None` when it is not there.
+    fn read(&self) -> Result<Option<FileRead>, PathError> {
+        let Ok(directory) = self.directory else { return Ok(None) };
+        // O_NONBLOCK: a FIFO must not stop the worker.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = match openat(directory, self.name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(errno) if is_absent(errno) => return Ok(None),
+            Err(errno) => return Err(self.error(Reason::Call("open", errno))),
+        };
+
+        let stat = self.regular(&file)?;
+        if stat.size() > MAX_FILE_SIZE {
+            return Err(self.error(Reason::TooLarge));
         }
+        let bytes = self.read_to_end(&file, stat.size())?;
+        if bytes.len() as u64 != stat.size() || self.regular(&file)? != stat {
+            return Err(self.error(Reason::ChangedWhileRead));
+        }
+        Ok(Some(FileRead { bytes, stat }))
     }
-    let after = fstat(&file).map_err(ReadError::Read)?;
-    if len as u64 != size || FileStat::of(&before) != FileStat::of(&after) {
-        return Err(ReadError::Changing);
+
+    fn regular(&self, file: &OwnedFd) -> Result<FileStat, PathError> {
+        let stat = fstat(file).map_err(|errno| self.error(Reason::Call("fstat", errno)))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.error(Reason::NotRegular));
+        }
+        Ok(FileStat::from(&stat))
     }
-    text.truncate(len);
-    Ok(text)
+
+    /// At most `size` bytes and one, which tells that the file has grown. The buffer never moves:
+    /// it may hold a key.
+    fn read_to_end(&self, file: &OwnedFd, size: u64) -> Result<Zeroizing<Vec<u8>>, PathError> {
+        let size = usize::try_from(size).unwrap_or_default();
+        let mut bytes = Zeroizing::new(vec![0; size + 1]);
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::read(file, rest) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.error(Reason::Call("read", errno))),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Whether the name still stands for the file that was read.
+    fn expect(&self, read: &FileStat) -> Result<(), PathError> {
+        let changed = || self.error(Reason::ChangedWhileRead);
+        let directory = self.directory.map_err(|_| changed())?;
+        if stat_at(directory, self.name) == Ok(*read) { Ok(()) } else { Err(changed()) }
+    }
 }

@@ -1,89 +1,151 @@
-//! A path with a server name in it.
+//! Paths with a server name in them.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::server_name::ServerName;
 
-/// Text before and after `$ssl_server_name`.
+/// An absolute path in which `$ssl_server_name` stands once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathTemplate {
-    before: String,
-    after: String,
+    before: Box<str>,
+    after: Box<str>,
 }
 
-/// Why a text is no template.
-#[derive(Debug, PartialEq, Eq)]
+/// Phrased to follow the parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TemplateError {
-    NotOnce,
+    NotAbsolute,
+    NoVariable,
+    Repeated,
     OtherVariable,
-}
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TemplateError::NotOnce => "must contain \"$ssl_server_name\" once",
-            TemplateError::OtherVariable => "must contain no variable but \"$ssl_server_name\"",
-        })
-    }
 }
 
 const VARIABLE: &str = "ssl_server_name";
 
 impl PathTemplate {
-    /// A template from a directive: `$ssl_server_name` or `${ssl_server_name}`, once.
     pub(crate) fn parse(text: &str) -> Result<PathTemplate, TemplateError> {
-        let (before, rest) = text.split_once('$').ok_or(TemplateError::NotOnce)?;
-        let (name, after) = match rest.strip_prefix('{') {
-            Some(rest) => rest.split_once('}').ok_or(TemplateError::OtherVariable)?,
-            None => {
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                rest.split_at(rest.find(|c| !is_name(c)).unwrap_or(rest.len()))
-            }
-        };
-        if name != VARIABLE {
-            return Err(TemplateError::OtherVariable);
+        if !text.starts_with('/') {
+            return Err(TemplateError::NotAbsolute);
         }
-        if after.contains('$') {
-            return Err(TemplateError::NotOnce);
+        let (before, rest) = text.split_once('$').ok_or(TemplateError::NoVariable)?;
+        let after = after_variable(rest).ok_or(TemplateError::OtherVariable)?;
+        if let Some((_, rest)) = after.split_once('$') {
+            let is_ours = after_variable(rest).is_some();
+            let error =
+                if is_ours { TemplateError::Repeated } else { TemplateError::OtherVariable };
+            return Err(error);
         }
-        Ok(PathTemplate { before: before.to_owned(), after: after.to_owned() })
+        Ok(PathTemplate { before: before.into(), after: after.into() })
     }
 
-    /// The path for a name. A host name holds no `/` and is never `.` or `..`.
-    pub(crate) fn path(&self, name: &ServerName) -> PathBuf {
-        PathBuf::from(format!("{}{}{}", self.before, name.as_str(), self.after))
+    /// The path for a name. A name has no `/` and no empty label, so it stays one component (P11).
+    pub(crate) fn path_for(&self, name: &ServerName) -> PathBuf {
+        let parts = [&*self.before, name.as_str(), &*self.after];
+        parts.concat().into()
+    }
+
+    /// The directory that all names have in common.
+    pub(super) fn fixed_directory(&self) -> &Path {
+        let end = self.before.rfind('/').map_or(0, |slash| slash + 1);
+        Path::new(self.before.get(..end).unwrap_or_default())
+    }
+}
+
+/// What follows the name of our variable; `None` when another variable stands there.
+fn after_variable(text: &str) -> Option<&str> {
+    if let Some(braced) = text.strip_prefix('{') {
+        return braced.strip_prefix(VARIABLE)?.strip_prefix('}');
+    }
+    let after = text.strip_prefix(VARIABLE)?;
+    let goes_on = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    (!goes_on).then_some(after)
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TemplateError::NotAbsolute => "is not an absolute path",
+            TemplateError::NoVariable => "must contain \"$ssl_server_name\"",
+            TemplateError::Repeated => "contains \"$ssl_server_name\" more than once",
+            TemplateError::OtherVariable => {
+                "contains a variable other than \"$ssl_server_name\""
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn templates() {
+        let cases: &[(&str, Result<&str, TemplateError>)] = &[
+            ("/c/$ssl_server_name.pem", Ok("/c/a.test.pem")),
+            ("/c/${ssl_server_name}.pem", Ok("/c/a.test.pem")),
+            ("/c/${ssl_server_name}x", Ok("/c/a.testx")),
+            ("/c/$ssl_server_name", Ok("/c/a.test")),
+            ("/l/$ssl_server_name/fullchain.pem", Ok("/l/a.test/fullchain.pem")),
+            ("/l/x-$ssl_server_name-y/z", Ok("/l/x-a.test-y/z")),
+            ("c/$ssl_server_name", Err(TemplateError::NotAbsolute)),
+            ("", Err(TemplateError::NotAbsolute)),
+            ("/c/a.pem", Err(TemplateError::NoVariable)),
+            ("/c/$ssl_server_name/$ssl_server_name", Err(TemplateError::Repeated)),
+            ("/c/$ssl_server_name/$host", Err(TemplateError::OtherVariable)),
+            ("/c/$host", Err(TemplateError::OtherVariable)),
+            ("/c/$ssl_server_names", Err(TemplateError::OtherVariable)),
+            ("/c/${ssl_server_name", Err(TemplateError::OtherVariable)),
+            ("/c/$", Err(TemplateError::OtherVariable)),
+        ];
         let name = ServerName::from_client(b"a.test").unwrap();
-        let path = |text: &str| {
-            PathTemplate::parse(text).map(|t| t.path(&name).to_str().unwrap().to_owned())
-        };
-        assert_eq!(path("/c/$ssl_server_name.pem").unwrap(), "/c/a.test.pem");
-        assert_eq!(path("/c/${ssl_server_name}_x.pem").unwrap(), "/c/a.test_x.pem");
-        assert_eq!(path("/live/$ssl_server_name/key.pem").unwrap(), "/live/a.test/key.pem");
-        assert_eq!(path("/c/$ssl_server_name").unwrap(), "/c/a.test");
-        assert_eq!(path("/c/x.pem"), Err(TemplateError::NotOnce));
-        assert_eq!(path("/$ssl_server_name/$ssl_server_name"), Err(TemplateError::NotOnce));
-        assert_eq!(path("/c/$host.pem"), Err(TemplateError::OtherVariable));
-        assert_eq!(path("/c/$ssl_server_name_x"), Err(TemplateError::OtherVariable));
-        assert_eq!(path("/c/${ssl_server_name"), Err(TemplateError::OtherVariable));
+        for (text, expected) in cases {
+            let path = PathTemplate::parse(text).map(|t| t.path_for(&name));
+            assert_eq!(path, expected.map(PathBuf::from), "{text}");
+        }
+        let wildcard = ServerName::from_operator(b"*.a.test").unwrap();
+        let template = PathTemplate::parse("/c/$ssl_server_name.pem").unwrap();
+        assert_eq!(template.path_for(&wildcard), Path::new("/c/_.a.test.pem"));
     }
 
-    proptest::proptest! {
+    #[test]
+    fn fixed_directories() {
+        for (text, expected) in [
+            ("/c/$ssl_server_name.pem", "/c/"),
+            ("/$ssl_server_name.pem", "/"),
+            ("/c/d/x$ssl_server_name/e", "/c/d/"),
+        ] {
+            let template = PathTemplate::parse(text).unwrap();
+            assert_eq!(template.fixed_directory(), Path::new(expected));
+        }
+    }
+
+    proptest! {
         #[test]
-        fn never_leaves_the_directory(bytes: Vec<u8>) {
-            if let Some(name) = ServerName::from_client(&bytes) {
-                let path = PathTemplate::parse("/c/$ssl_server_name").unwrap().path(&name);
-                assert_eq!(path.parent().unwrap().to_str(), Some("/c"));
-                assert_eq!(path.components().count(), 3);
+        fn any_name_stays_in_its_directory(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..60),
+                "[-a-z_./*A-Z]{0,40}".prop_map(String::into_bytes),
+                "([a-z_-]{1,5}[.]){0,4}[.]{0,2}/?".prop_map(String::into_bytes),
+            ],
+            operator in any::<bool>(),
+            before in "[.a-z]{0,3}",
+        ) {
+            let parse =
+                if operator { ServerName::from_operator } else { ServerName::from_client };
+            if let Some(name) = parse(&bytes) {
+                for after in ["", ".pem", "/fullchain.pem"] {
+                    let text = format!("/certs/{before}$ssl_server_name{after}");
+                    let path = PathTemplate::parse(&text).unwrap().path_for(&name);
+                    let depth = 3 + usize::from(after.starts_with('/'));
+                    prop_assert!(path.starts_with("/certs"));
+                    prop_assert_eq!(path.components().count(), depth);
+                    let normal =
+                        |c| !matches!(c, std::path::Component::ParentDir);
+                    prop_assert!(path.components().all(normal));
+                    prop_assert!(!path.as_os_str().as_encoded_bytes().contains(&0));
+                }
             }
         }
     }

@@ -276,8 +276,7 @@ impl Resolver {
         }
 
         let set = files.check().map_err(|bad| {
-            let text = bad.error.map_or_else(|| "no files".to_owned(), |e| e.to_string());
-            BadSet { good_part: bad.good_part, ..BadSet::new(text) }
+            BadSet { good_part: bad.good_part, ..BadSet::new(bad.error.to_string()) }
         })?;
         let unpublished = self.unpublished(candidate);
         let serving = present.map(|(_, parsed)| parsed).or(unpublished);
@@ -295,8 +294,7 @@ impl Resolver {
         look: &LookContext<'_>,
     ) -> Result<Good, BadSet> {
         let record = set.to_record(Source::Lazy, digest).map_err(|e| BadSet::new(e.to_string()))?;
-        // Sharing saves memory; what was read does without.
-        set.share_chains(&record, &mut self.chains).ok();
+        set.share_chains(&mut self.chains);
         let parsed = Parsed::new(candidate.clone(), set, digest);
         let mut good = Good { parsed, changed: true, is_published: false };
 

@@ -154,10 +154,11 @@ mod tests {
     #[test]
     fn bins_are_in_order() {
         assert_eq!(of_size(u32::MAX), BIN_COUNT - 1);
-        let mut last = 0;
-        for units in (2..100_000).chain((17..32).flat_map(|log| [(1 << log) - 1, 1 << log])) {
-            assert!(of_size(units) >= last && of_size(units) <= last + 1 || units > 100_000);
-            last = of_size(units);
+        for units in 2..100_000 {
+            let step = of_size(units + 1) - of_size(units);
+            assert!(step <= 1 && (step == 1 || units >= 32));
         }
+        let logs = (17..32).map(|log| of_size(1 << log) - of_size((1 << log) - 1));
+        assert!(logs.into_iter().all(|step| step == 1));
     }
 }

@@ -30,24 +30,18 @@ struct Staged {
 }
 
 impl Staged {
-    /// Allocates everything. `present` is the name's block, which is not evicted.
-    fn fill(
-        &mut self,
-        zone: &Zone,
-        name: &[u8],
-        record: &Record,
-        present: u32,
-    ) -> Result<(), Fault> {
+    /// Allocates everything, the largest part first. `present` is the name's block, which is not
+    /// evicted.
+    fn fill(&mut self, zone: &Zone, name: &[u8], record: &Record, present: u32) -> Result<(), Fault> {
+        let alloc = |units| evict::until_fit(zone, units, present, || arena::alloc(zone, units));
+        self.set = alloc(set::units_of(record).ok_or(Fault::Full)?)?;
+        if present == 0 {
+            self.name = alloc(name::units_of(name))?;
+        }
         for der in record.members.iter().flat_map(|m| &m.chain) {
             let units = blob::units_of(der);
             self.blobs.push(evict::until_fit(zone, units, present, || blob::intern(zone, der))?);
         }
-        if present == 0 {
-            let units = name::units_of(name);
-            self.name = evict::until_fit(zone, units, present, || arena::alloc(zone, units))?;
-        }
-        let units = set::units_of(record).ok_or(Fault::Full)?;
-        self.set = evict::until_fit(zone, units, present, || arena::alloc(zone, units))?;
         Ok(())
     }
 
@@ -61,6 +55,19 @@ impl Staged {
             blob::release(zone, link)?;
         }
         Ok(())
+    }
+}
+
+/// All blocks of the record, or none.
+fn stage(zone: &Zone, name: &[u8], record: &Record, present: u32) -> Result<Staged, Fault> {
+    let mut staged = Staged::default();
+    match staged.fill(zone, name, record, present) {
+        Ok(()) => Ok(staged),
+        Err(Fault::Full) => {
+            staged.discard(zone)?;
+            Err(Fault::Full)
+        }
+        Err(fault) => Err(fault),
     }
 }
 
@@ -84,15 +91,12 @@ pub(super) fn run(
         return Err(Fault::Full);
     }
 
-    let mut staged = Staged::default();
     let present = old.map_or(0, |old| old.link.unit());
-    match staged.fill(zone, name, record, present) {
-        Err(Fault::Full) => {
-            staged.discard(zone)?;
-            return Err(Fault::Full);
-        }
-        done => done?,
-    }
+    // When all is evicted and it does not fit, what was staged first may lie in the middle.
+    let staged = match stage(zone, name, record, present) {
+        Err(Fault::Full) => stage(zone, name, record, present)?,
+        staged => staged?,
+    };
 
     let unit = if present == 0 { staged.name } else { present };
     set::fill(zone, staged.set, record, &staged.blobs, unit);

@@ -17,7 +17,7 @@ fn rotated(generation: u32) -> Record {
 
 #[test]
 fn never_a_mix() {
-    let (_, store) = new_store(SMALL);
+    let (_, store) = new_store(2 * SMALL);
     let names = ["a.test", "b.test", "c.test"];
     for name in names {
         store.test_publish(name, &rotated(1)).unwrap();
@@ -64,6 +64,7 @@ fn never_a_mix() {
         }
         assert!(generation > 50);
     });
+    assert_eq!(store.stats().evictions, 0);
     check(&store);
 }
 

@@ -1,0 +1,134 @@
+//! Full TLS handshakes against a server on loopback.
+//!
+//! ```text
+//! tlsload handshakes ADDR NAMES COUNT THREADS [tls12]   NAMES: one name, or a file with one a line
+//! tlsload rotate ADDR CLEAR_ADDR DIRECTORY NAME ROTATIONS HANDSHAKES THREADS
+//! ```
+//! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
+//! must be served the new certificate; handshakes go on while the files are being written, and none
+//! may fail. It prints one line; its exit status is 1 when anything was not as it should be.
+
+mod rotate;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslSessionCacheMode, SslVerifyMode, SslVersion};
+
+/// What a handshake came to: the serial number of the leaf, or the kind of failure.
+pub(crate) type Outcome = Result<u64, String>;
+
+/// A client that resumes nothing and verifies nothing but the signature.
+pub(crate) fn context(tls12: bool) -> SslContext {
+    let mut builder = SslContext::builder(SslMethod::tls_client()).expect("SSL context");
+    builder.set_verify(SslVerifyMode::NONE);
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    if tls12 {
+        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("protocol version");
+    }
+    builder.build()
+}
+
+/// One full handshake; the connection is reset, so that no port is left waiting.
+pub(crate) fn handshake(context: &SslContext, addr: SocketAddr, name: &str) -> Outcome {
+    let tcp = TcpStream::connect_timeout(&addr, Duration::from_secs(10))
+        .map_err(|e| format!("connect: {e}"))?;
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| e.to_string())?;
+    tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+    let mut ssl = Ssl::new(context).map_err(|e| e.to_string())?;
+    ssl.set_hostname(name).map_err(|e| e.to_string())?;
+    let stream = ssl.connect(tcp).map_err(|e| format!("handshake: {e}"))?;
+    let leaf = stream.ssl().peer_certificate().ok_or("no certificate")?;
+    let serial = leaf.serial_number().to_bn().map_err(|e| e.to_string())?;
+    let bytes = serial.to_vec();
+    Ok(bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b)))
+}
+
+/// `names` by uniform choice, `count` handshakes by `threads` threads.
+fn handshakes(addr: SocketAddr, names: &[String], count: u64, threads: u64, tls12: bool) -> bool {
+    let left = AtomicU64::new(count);
+    let begin = Instant::now();
+    let (mut times, mut failures) = (Vec::new(), BTreeMap::<String, u64>::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|seed| {
+                let left = &left;
+                scope.spawn(move || {
+                    let context = context(tls12);
+                    let mut random = seed * 2 + 1;
+                    let (mut times, mut failures) = (Vec::new(), Vec::new());
+                    while left
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                        .is_ok()
+                    {
+                        // A linear congruential generator (Knuth's MMIX) is random enough.
+                        random = random
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        let name = &names[(random >> 33) as usize % names.len()];
+                        let start = Instant::now();
+                        match handshake(&context, addr, name) {
+                            Ok(_) => times.push(start.elapsed()),
+                            Err(kind) => failures.push(kind),
+                        }
+                    }
+                    (times, failures)
+                })
+            })
+            .collect();
+        for worker in workers {
+            let (t, f) = worker.join().expect("worker");
+            times.extend(t);
+            for kind in f {
+                *failures.entry(kind).or_default() += 1;
+            }
+        }
+    });
+    times.sort();
+    let at = |q: f64| times.get((times.len() as f64 * q) as usize).copied().unwrap_or_default();
+    println!(
+        "handshakes={} failed={} seconds={:.2} p50={:?} p99={:?} {failures:?}",
+        times.len(),
+        failures.values().sum::<u64>(),
+        begin.elapsed().as_secs_f64(),
+        at(0.5),
+        at(0.99)
+    );
+    failures.is_empty()
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let ok = match words.as_slice() {
+        ["handshakes", addr, names, count, threads, rest @ ..] => {
+            let names = match std::fs::read_to_string(names) {
+                Ok(text) => text.lines().map(str::to_owned).collect(),
+                Err(_) => vec![(*names).to_owned()],
+            };
+            let addr = addr.parse().expect("ADDR");
+            let (count, threads) = (count.parse().expect("COUNT"), threads.parse().expect("THREADS"));
+            handshakes(addr, &names, count, threads, rest.contains(&"tls12"))
+        }
+        ["rotate", addr, clear, directory, name, rotations, handshakes, threads] => {
+            rotate::run(&rotate::Plan {
+                addr: addr.parse().expect("ADDR"),
+                clear: clear.parse().expect("CLEAR_ADDR"),
+                directory: directory.into(),
+                name: (*name).to_owned(),
+                rotations: rotations.parse().expect("ROTATIONS"),
+                handshakes: handshakes.parse().expect("HANDSHAKES"),
+                threads: threads.parse().expect("THREADS"),
+            })
+        }
+        _ => {
+            eprintln!("usage: tlsload handshakes ADDR NAMES COUNT THREADS [tls12]");
+            eprintln!("       tlsload rotate ADDR CLEAR_ADDR DIR NAME ROTATIONS HANDSHAKES THREADS");
+            false
+        }
+    };
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

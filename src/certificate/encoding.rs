@@ -1,0 +1,59 @@
+//! A set to a record of the zone and back. The way back is that of a cache miss: DER only, nothing
+//! checked again that was checked before the record was published.
+
+use openssl::x509::X509;
+
+use super::chain::ChainCache;
+use super::error::{EmptyErrorQueue, SetError};
+use super::key;
+use super::member::Member;
+use super::CertificateSet;
+use crate::ffi::decoder::KeyDecoder;
+use crate::record::{MemberRecord, Record, Source};
+
+impl CertificateSet {
+    /// The set as plain bytes. Leaves OpenSSL's error queue empty.
+    pub(crate) fn to_record(&self, source: Source, digest: [u8; 16]) -> Result<Record, SetError> {
+        let _queue = EmptyErrorQueue;
+        let members = self.members.iter();
+        Ok(Record {
+            source,
+            digest,
+            not_before: members.clone().map(Member::not_before).max().unwrap_or_default(),
+            not_after: members.clone().map(Member::not_after).max().unwrap_or_default(),
+            members: members.map(member_record).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The set in a record. Leaves OpenSSL's error queue empty.
+    pub(crate) fn from_record(
+        record: &Record,
+        decoder: &mut KeyDecoder,
+        chains: &mut ChainCache,
+    ) -> Result<CertificateSet, SetError> {
+        let _queue = EmptyErrorQueue;
+        let members = record.members.iter().map(|record| member(record, decoder, chains));
+        CertificateSet::new(members.collect::<Result<_, _>>()?).ok_or(SetError::NoCertificate)
+    }
+}
+
+fn member_record(member: &Member) -> Result<MemberRecord, SetError> {
+    let chain = member.chain().iter().map(|c| c.to_der()).collect::<Result<_, _>>();
+    Ok(MemberRecord {
+        key_type: member.key_type(),
+        leaf: member.leaf().to_der().map_err(SetError::certificate)?,
+        key: key::pkcs8(member.key())?,
+        chain: chain.map_err(SetError::certificate)?,
+    })
+}
+
+fn member(
+    record: &MemberRecord,
+    decoder: &mut KeyDecoder,
+    chains: &mut ChainCache,
+) -> Result<Member, SetError> {
+    let leaf = X509::from_der(&record.leaf).map_err(SetError::certificate)?;
+    let key = decoder.decode(record.key_type, &record.key).map_err(SetError::key)?;
+    let chain = chains.parsed(&record.chain).map_err(SetError::certificate)?;
+    Member::new(record.key_type, leaf, &record.leaf, key, chain).map_err(SetError::certificate)
+}

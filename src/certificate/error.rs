@@ -1,0 +1,74 @@
+//! Why something is no good certificate set.
+
+use std::fmt;
+
+use openssl::error::ErrorStack;
+
+/// What is wrong. The text never has a byte of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetError {
+    Empty,
+    NotPem,
+    Der,
+    Truncated,
+    Encoding,
+    NoCertificate,
+    NoKey,
+    EncryptedKey,
+    UnsupportedKey,
+    KeyMismatch,
+    WrongOrder,
+    /// OpenSSL's reason.
+    Certificate(&'static str),
+    /// OpenSSL's reason.
+    Key(&'static str),
+}
+
+impl SetError {
+    /// Takes the place of what OpenSSL said of a certificate.
+    pub(super) fn certificate(stack: ErrorStack) -> SetError {
+        SetError::Certificate(reason(&stack))
+    }
+
+    /// Takes the place of what OpenSSL said of a key.
+    pub(super) fn key(stack: ErrorStack) -> SetError {
+        SetError::Key(reason(&stack))
+    }
+}
+
+/// OpenSSL's word for the first error; its data, which may quote the input, is left out.
+fn reason(stack: &ErrorStack) -> &'static str {
+    stack.errors().iter().find_map(|e| e.reason()).unwrap_or("unknown error")
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            SetError::Empty => "PEM data is empty",
+            SetError::NotPem => "data is not PEM",
+            SetError::Der => "data is DER, not PEM",
+            SetError::Truncated => "PEM data is truncated",
+            SetError::Encoding => "PEM data is not valid base64",
+            SetError::NoCertificate => "no certificate found",
+            SetError::NoKey => "no private key found",
+            SetError::EncryptedKey => "private key is encrypted",
+            SetError::UnsupportedKey => "private key is of an unsupported type",
+            SetError::KeyMismatch => "key does not match the certificate",
+            SetError::WrongOrder => "certificate chain is out of order",
+            SetError::Certificate(reason) => {
+                return write!(f, "certificate cannot be parsed ({reason})");
+            }
+            SetError::Key(reason) => return write!(f, "private key cannot be parsed ({reason})"),
+        };
+        f.write_str(text)
+    }
+}
+
+/// Leaves this thread's error queue of OpenSSL empty when it is dropped.
+pub(super) struct EmptyErrorQueue;
+
+impl Drop for EmptyErrorQueue {
+    fn drop(&mut self) {
+        drop(ErrorStack::get());
+    }
+}
