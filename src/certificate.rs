@@ -19,7 +19,7 @@ pub(crate) mod test_support;
 
 pub(crate) use chain::ChainCache;
 pub(crate) use error::SetError;
-pub(crate) use member::{Input, Member, MemberError, MemberInput};
+pub(crate) use member::{Input, Member, MemberInput};
 pub(crate) use names::Cover;
 
 use crate::server_name::ServerName;
@@ -73,6 +73,19 @@ impl CertificateSet {
         let is_valid = move |m: &Member| !m.expired_at(now) && !m.not_yet_valid_at(now);
         let none_is_valid = !self.members.iter().any(is_valid);
         self.members.iter().filter(move |m| none_is_valid || is_valid(m))
+    }
+
+    /// Whether a chain of this set ends where one of `other`, from the same issuer, goes on: what a
+    /// file looks like that was cut between two certificates.
+    pub(crate) fn seems_cut_short(&self, other: &CertificateSet) -> bool {
+        self.members.iter().any(|member| {
+            let same_type = other.members.iter().find(|o| o.key_type() == member.key_type());
+            let next = same_type.and_then(|o| o.chain().iter().nth(member.chain().len()));
+            let last = member.chain().iter().last().unwrap_or(member.leaf());
+            next.is_some_and(|next| {
+                last.issuer_name().try_cmp(next.subject_name()).is_ok_and(|order| order.is_eq())
+            })
+        })
     }
 
     /// Replaces each chain by an equal one that another set of the worker holds already. For sets

@@ -216,7 +216,7 @@ impl Resolver {
             let found = Found { parsed, status: Status::Zone, look_again: 0, is_published: true };
             return self.offer(found, look);
         }
-        self.from_files(candidate, look)
+        self.look_at_files(candidate, look)
     }
 
     /// Only a set that covers the name is taken.

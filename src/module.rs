@@ -108,5 +108,5 @@ static ngx_module_order: Table<c_char, 3> = Table([
 fn ctx_index() -> usize {
     // SAFETY: NGINX sets ctx_index in ngx_count_modules(), before it creates a configuration, and
     // keeps it for as long as the module is loaded.
-    unsafe { (*(&raw const ngx_http_rust_shared_cert_module)).ctx_index }
+    unsafe { ngx_http_rust_shared_cert_module.ctx_index }
 }

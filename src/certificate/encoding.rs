@@ -3,11 +3,11 @@
 
 use openssl::x509::X509;
 
+use super::CertificateSet;
 use super::chain::ChainCache;
 use super::error::{EmptyErrorQueue, SetError};
 use super::key;
 use super::member::Member;
-use super::CertificateSet;
 use crate::ffi::decoder::KeyDecoder;
 use crate::record::{MemberRecord, Record, Source};
 

@@ -64,7 +64,10 @@ fn usable<T: HasPublic>(
 
 /// Whether the private half belongs to the public half: in a key that was overwritten halfway, the
 /// halves may be of two keys, and then all handshakes fail.
-fn signs_for<T: HasPublic>(key: &PKeyRef<Private>, public: &PKeyRef<T>) -> Result<bool, ErrorStack> {
+fn signs_for<T: HasPublic>(
+    key: &PKeyRef<Private>,
+    public: &PKeyRef<T>,
+) -> Result<bool, ErrorStack> {
     const MESSAGE: &[u8] = b"ngx_http_rust_shared_cert_module";
     let signature = Signer::new_without_digest(key)?.sign_oneshot_to_vec(MESSAGE)?;
     Verifier::new_without_digest(public)?.verify_oneshot(&signature, MESSAGE)

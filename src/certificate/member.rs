@@ -67,9 +67,8 @@ impl Member {
         let _queue = EmptyErrorQueue;
         let blocks = pem::blocks(input.certificate_pem).map_err(MemberError::certificate)?;
         let (leaf, chain) = certificates(&blocks).map_err(MemberError::certificate)?;
-        let public = leaf
-            .public_key()
-            .map_err(|e| MemberError::certificate(SetError::certificate(e)))?;
+        let public =
+            leaf.public_key().map_err(|e| MemberError::certificate(SetError::certificate(e)))?;
         let key_type =
             key::key_type(&public).ok_or(MemberError::certificate(SetError::UnsupportedKey))?;
 

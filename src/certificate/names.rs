@@ -35,9 +35,7 @@ impl Names {
         }
         if !has_dns {
             for entry in leaf.subject_name().entries_by_nid(Nid::COMMONNAME) {
-                if let Ok(name) = entry.data().as_utf8() {
-                    add(name.as_bytes());
-                }
+                add(entry.data().as_slice());
             }
         }
         Names(names.into_boxed_str())

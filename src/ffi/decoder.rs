@@ -94,18 +94,16 @@ impl Decoder {
                 ptr::null(),
             )
         };
-        let decoder = match NonNull::new(ctx) {
-            // SAFETY: the context was made above and is owned by the value.
-            Some(ctx) => Some(Decoder { ctx, slot })
-                .filter(|d| unsafe { ossl::OSSL_DECODER_CTX_get_num_decoders(d.ctx.as_ptr()) } > 0),
-            None => {
-                // SAFETY: the slot was leaked above and no context points to it.
-                drop(unsafe { Box::from_raw(slot.as_ptr()) });
-                None
-            }
-        };
         drop(ErrorStack::get());
-        decoder
+        let Some(ctx) = NonNull::new(ctx) else {
+            // SAFETY: the slot was leaked above and no context points to it.
+            drop(unsafe { Box::from_raw(slot.as_ptr()) });
+            return None;
+        };
+        let decoder = Decoder { ctx, slot };
+        // SAFETY: the context was made above and is owned by the value.
+        let count = unsafe { ossl::OSSL_DECODER_CTX_get_num_decoders(ctx.as_ptr()) };
+        (count > 0).then_some(decoder)
     }
 
     fn decode(&mut self, der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
@@ -145,6 +143,7 @@ impl Drop for Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::test_support::cpu_time;
     use openssl::ec::{EcGroup, EcKey};
     use openssl::nid::Nid;
     use openssl::rsa::Rsa;
@@ -183,6 +182,16 @@ mod tests {
         assert!(ErrorStack::get().errors().is_empty());
     }
 
+    /// Each key that OpenSSL made was taken: once, and with its one reference.
+    fn assert_slots_are_empty(decoder: &KeyDecoder) {
+        for state in &decoder.decoders {
+            if let State::Ready(decoder) = state {
+                // SAFETY: the slot is live for as long as the decoder.
+                assert!(unsafe { *decoder.slot.as_ptr() }.is_null());
+            }
+        }
+    }
+
     #[test]
     fn a_decoder_is_used_again_for_each_type() {
         let keys = keys();
@@ -195,6 +204,7 @@ mod tests {
                 assert!(key.public_eq(&expected), "{key_type:?}");
                 assert_eq!(key.id(), expected.id());
                 assert_eq!(key.private_key_to_pkcs8().unwrap(), *der, "{key_type:?}");
+                assert_slots_are_empty(&decoder);
             }
         }
         assert!(decoder.decoders.iter().all(|d| matches!(d, State::Ready(_))));
@@ -211,6 +221,7 @@ mod tests {
             for bad in bad {
                 assert!(decoder.decode(*key_type, bad).is_err(), "{key_type:?} {bad:02x?}");
                 assert_no_errors();
+                assert_slots_are_empty(&decoder);
                 assert!(decoder.decode(*key_type, der).is_ok());
                 assert_no_errors();
             }
@@ -229,27 +240,29 @@ mod tests {
         }
     }
 
+    /// Alone, because other tests allocate meanwhile.
     #[test]
+    #[ignore = "a measurement"]
     fn nothing_is_leaked() {
         let keys = keys();
         let rounds = |n: usize| {
             let mut decoder = KeyDecoder::new();
             for i in 0..n {
-                for (key_type, der) in keys.iter().filter(|(t, _)| *t != KeyType::RsaPss) {
-                    let _ = decoder.decode(*key_type, der);
-                    let _ = decoder.decode(*key_type, &der[..der.len() - 1]);
+                for (key_type, der) in &keys {
+                    drop(decoder.decode(*key_type, der).unwrap());
+                    assert!(decoder.decode(*key_type, &der[..der.len() - 1]).is_err());
                 }
                 if i % 16 == 0 {
                     decoder = KeyDecoder::new();
                 }
             }
         };
-        rounds(300);
+        rounds(100);
         let before = resident_kib();
-        rounds(1_500);
+        rounds(1_000);
         let grown = resident_kib().saturating_sub(before);
-        // A lost key alone is more than 1 KiB, so 6,000 of them would be 6 MiB.
-        assert!(grown < 3_000, "{grown} KiB");
+        // A key is more than 1 KiB: one that is lost at each call would be 5 MiB.
+        assert!(grown < 1_000, "{grown} KiB");
     }
 
     fn resident_kib() -> usize {
@@ -258,22 +271,15 @@ mod tests {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// cargo test --release --lib decoder -- --ignored --nocapture
+    /// cargo test --lib decoder -- --ignored --nocapture
     #[test]
     #[ignore = "a measurement"]
     fn how_long_a_key_takes() {
         let mut decoder = KeyDecoder::new();
         for (key_type, der) in &keys() {
-            let time = |decode: &mut dyn FnMut()| {
-                const ROUNDS: u32 = 2_000;
-                decode();
-                let start = std::time::Instant::now();
-                (0..ROUNDS).for_each(|_| decode());
-                start.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / 1e3
-            };
-            let kept = time(&mut || drop(decoder.decode(*key_type, der).unwrap()));
-            let pkcs8 = time(&mut || drop(PKey::private_key_from_pkcs8(der).unwrap()));
-            let auto = time(&mut || drop(PKey::private_key_from_der(der).unwrap()));
+            let kept = cpu_time(1_000, || drop(decoder.decode(*key_type, der).unwrap()));
+            let pkcs8 = cpu_time(500, || drop(PKey::private_key_from_pkcs8(der).unwrap()));
+            let auto = cpu_time(500, || drop(PKey::private_key_from_der(der).unwrap()));
             println!("{key_type:?}: kept {kept:.1} us, PKCS82PKEY {pkcs8:.1}, d2i {auto:.1}");
         }
     }

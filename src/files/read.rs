@@ -129,9 +129,7 @@ impl<'a> Opened<'a> {
 /// The directory of a path: the inner error when there is none.
 fn open_directory(path: &Path) -> Result<Result<OwnedFd, Errno>, PathError> {
     match open_path(path.parent().unwrap_or(path)) {
-        Err(errno) if !is_absent(errno) => {
-            Err(PathError::new(path, Reason::Call("open", errno)))
-        }
+        Err(errno) if !is_absent(errno) => Err(PathError::new(path, Reason::Call("open", errno))),
         opened => Ok(opened),
     }
 }

@@ -68,9 +68,7 @@ impl fmt::Display for TemplateError {
             TemplateError::NotAbsolute => "is not an absolute path",
             TemplateError::NoVariable => "must contain \"$ssl_server_name\"",
             TemplateError::Repeated => "contains \"$ssl_server_name\" more than once",
-            TemplateError::OtherVariable => {
-                "contains a variable other than \"$ssl_server_name\""
-            }
+            TemplateError::OtherVariable => "contains a variable other than \"$ssl_server_name\"",
         })
     }
 }

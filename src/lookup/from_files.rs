@@ -94,7 +94,7 @@ struct Good {
 
 impl Resolver {
     /// The files of a candidate that the zone has nothing current of.
-    pub(super) fn from_files(
+    pub(super) fn look_at_files(
         &mut self,
         candidate: &ServerName,
         look: &LookContext<'_>,
@@ -266,6 +266,7 @@ impl Resolver {
             self.parsed(candidate, entry.id, host).map(|parsed| (entry.id, parsed))
         });
         let digest = files.digest();
+        let is_settled = files.stat().is_settled(host.unix_seconds());
         if let Some((id, parsed)) = present.as_ref().filter(|(_, p)| p.digest == digest) {
             // The same files again: nothing to parse.
             if let Some(mut writer) = self.store.write(host.lock()) {
@@ -275,12 +276,18 @@ impl Resolver {
             return Ok(Good { parsed: Rc::clone(parsed), changed: false, is_published });
         }
 
-        let set = files.check().map_err(|bad| {
-            BadSet { good_part: bad.good_part, ..BadSet::new(bad.error.to_string()) }
+        let set = files.check().map_err(|bad| BadSet {
+            good_part: bad.good_part,
+            ..BadSet::new(bad.error.to_string())
         })?;
         let unpublished = self.unpublished(candidate);
         let serving = present.map(|(_, parsed)| parsed).or(unpublished);
-        judge(&set, candidate, look, serving.as_ref().map(|p| &p.set))?;
+        let serving = serving.as_ref().map(|p| &p.set);
+        judge(&set, candidate, look, serving)?;
+        if !is_settled && serving.is_some_and(|s| set.seems_cut_short(s)) {
+            let text = "the chain is cut short, and the file may still be being written";
+            return Err(BadSet { may_pass: true, ..BadSet::new(text) });
+        }
         self.publish(candidate, set, digest, ticket, look)
     }
 

@@ -143,7 +143,7 @@ pub(super) unsafe fn server_confs<'a>(
     unsafe {
         let srv_conf = (*ctx).srv_conf;
         let ours = (*srv_conf.add(super::ctx_index())).cast::<ServerConf>().as_ref();
-        let ssl_index = (*(&raw const ngx_http_ssl_module)).ctx_index;
+        let ssl_index = ngx_http_ssl_module.ctx_index;
         (ours, (*srv_conf.add(ssl_index)).cast())
     }
 }

@@ -62,7 +62,7 @@ pub(super) unsafe extern "C" fn cmd_set_shared_cert(
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: NGINX's arguments; the table says NGX_HTTP_SRV_CONF_OFFSET.
-    unsafe { handle("rust_shared_cert", cf, conf, |cf, conf| set_shared_cert(cf, conf)) }
+    unsafe { handle("rust_shared_cert", cf, conf, set_shared_cert) }
 }
 
 /// `rust_shared_cert_clear NAME`
@@ -72,7 +72,7 @@ pub(super) unsafe extern "C" fn cmd_set_clear(
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: NGINX's arguments; the table says NGX_HTTP_LOC_CONF_OFFSET.
-    unsafe { handle("rust_shared_cert_clear", cf, conf, |cf, conf| set_clear(cf, conf)) }
+    unsafe { handle("rust_shared_cert_clear", cf, conf, set_clear) }
 }
 
 /// What a directive handler returns to make NGINX print `"NAME" directive TEXT`.
@@ -264,7 +264,7 @@ fn set_clear(cf: &Conf, conf: &LocationConf) -> Handled {
     // SAFETY: the directive stands in a location, whose core configuration exists.
     unsafe {
         let ctx = (*cf.as_ptr()).ctx.cast::<nginx_sys::ngx_http_conf_ctx_t>();
-        let core_index = (*(&raw const ngx_http_core_module)).ctx_index;
+        let core_index = ngx_http_core_module.ctx_index;
         let core = (*(*ctx).loc_conf.add(core_index)).cast::<ngx_http_core_loc_conf_t>();
         (*core).handler = Some(super::clear_handler::handle);
     }

@@ -66,7 +66,7 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         // SAFETY: the core module's main configuration is in the http context of cf.
         let core = unsafe {
             let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
-            let index = (*(&raw const ngx_http_core_module)).ctx_index;
+            let index = ngx_http_core_module.ctx_index;
             &*(*(*ctx).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
         };
         // SAFETY: servers is an array of pointers to the servers.

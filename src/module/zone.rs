@@ -242,7 +242,7 @@ pub(super) fn for_each_zone(cycle: *mut ngx_cycle_t, mut visit: impl FnMut(&Zone
     // SAFETY: conf_ctx of the http module is NULL or the context of the http block of this cycle,
     // whose main_conf has our entry.
     let main = unsafe {
-        let http = (*(&raw const ngx_http_module)).index;
+        let http = ngx_http_module.index;
         let ctx = (*(*cycle).conf_ctx.add(http)).cast::<nginx_sys::ngx_http_conf_ctx_t>();
         if ctx.is_null() {
             return;

@@ -32,7 +32,13 @@ struct Staged {
 impl Staged {
     /// Allocates everything, the largest part first. `present` is the name's block, which is not
     /// evicted.
-    fn fill(&mut self, zone: &Zone, name: &[u8], record: &Record, present: u32) -> Result<(), Fault> {
+    fn fill(
+        &mut self,
+        zone: &Zone,
+        name: &[u8],
+        record: &Record,
+        present: u32,
+    ) -> Result<(), Fault> {
         let alloc = |units| evict::until_fit(zone, units, present, || arena::alloc(zone, units));
         self.set = alloc(set::units_of(record).ok_or(Fault::Full)?)?;
         if present == 0 {

@@ -1,0 +1,397 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKeyRef, Private};
+use rustix::fs::{FileType, Mode};
+
+use super::*;
+use crate::certificate::test_support::{Leaf, now, p256, pair, rsa};
+use crate::record::KeyType;
+
+/// A directory with `cert` and `key` of `a.test` in it.
+struct Files {
+    dir: tempfile::TempDir,
+    pairs: Vec<Pair>,
+    name: ServerName,
+}
+
+impl Files {
+    fn new() -> Files {
+        Files::in_layout("$ssl_server_name.cert", "$ssl_server_name.key")
+    }
+
+    fn in_layout(cert: &str, key: &str) -> Files {
+        let dir = tempfile::tempdir().unwrap();
+        let template =
+            |file| PathTemplate::parse(&format!("{}/{file}", dir.path().display())).unwrap();
+        let pairs = vec![Pair { cert: template(cert), key: template(key) }];
+        Files { dir, pairs, name: ServerName::from_client(b"a.test").unwrap() }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+
+    fn cert(&self) -> PathBuf {
+        self.pairs[0].cert.path_for(&self.name)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.pairs[0].key.path_for(&self.name)
+    }
+
+    /// Writes a good pair.
+    fn write(&self, key: &PKeyRef<Private>) {
+        let (cert, key) = pair(key, &Leaf::default());
+        fs::write(self.cert(), cert).unwrap();
+        fs::write(self.key(), key).unwrap();
+    }
+
+    fn look(&self) -> Look {
+        read(&self.pairs, &self.name)
+    }
+
+    fn present(&self) -> SetFiles {
+        match self.look() {
+            Look::Present(files) => files,
+            Look::Absent { .. } => panic!("absent"),
+        }
+    }
+
+    fn check(&self) -> Result<CertificateSet, BadFiles> {
+        let result = self.present().check();
+        assert!(ErrorStack::get().errors().is_empty());
+        result
+    }
+
+    /// What is wrong, with the directory left out.
+    fn error(&self) -> String {
+        let text = self.check().err().unwrap().error.to_string();
+        text.replace(&format!("{}/", self.dir.path().display()), "")
+    }
+
+    fn absent(&self) -> Option<bool> {
+        match self.look() {
+            Look::Absent { is_certain } => Some(is_certain),
+            Look::Present(_) => None,
+        }
+    }
+}
+
+#[test]
+fn good_files() {
+    let files = Files::new();
+    files.write(&p256());
+    let read = files.present();
+    assert!(read.check().is_ok_and(|set| set.covers(&files.name)));
+    assert_eq!(files.present().digest(), read.digest());
+    assert_eq!(stat(&files.pairs, &files.name), *read.stat());
+
+    let long_ago = now() - 100;
+    assert!(!read.stat().is_settled(now()));
+    assert!(!read.stat().is_settled(long_ago));
+    assert!(read.stat().is_settled(now() + 3));
+
+    files.write(&p256());
+    assert_ne!(files.present().digest(), read.digest());
+    assert_ne!(stat(&files.pairs, &files.name), *read.stat());
+}
+
+#[test]
+fn layouts() {
+    for (cert, key) in [
+        ("$ssl_server_name/fullchain.pem", "$ssl_server_name/privkey.pem"),
+        ("certs/$ssl_server_name.pem", "private/$ssl_server_name.pem"),
+        ("$ssl_server_name", "$ssl_server_name"),
+    ] {
+        let files = Files::in_layout(cert, key);
+        assert_eq!(files.absent(), Some(!cert.starts_with("certs")), "{cert}");
+        for path in [files.cert(), files.key()] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        assert_eq!(files.absent(), Some(true), "{cert}");
+        if cert == key {
+            let (cert, key) = pair(&p256(), &Leaf::default());
+            fs::write(files.cert(), [key, cert].concat()).unwrap();
+        } else {
+            files.write(&p256());
+        }
+        assert!(files.check().is_ok(), "{cert}");
+    }
+}
+
+#[test]
+fn absent_files() {
+    let files = Files::new();
+    assert_eq!(files.absent(), Some(true));
+    fs::remove_dir(files.dir.path()).unwrap();
+    assert_eq!(files.absent(), Some(false));
+    fs::write(files.dir.path(), "a file").unwrap();
+    assert_eq!(files.absent(), Some(false));
+    fs::remove_file(files.dir.path()).unwrap();
+    fs::create_dir(files.dir.path()).unwrap();
+
+    // Longer than a file name may be.
+    let labels = [[b'a'; 60]; 4].join(&b'.');
+    let long = ServerName::from_client(&labels).unwrap();
+    let template = format!("{}/{}$ssl_server_name", files.dir.path().display(), "x".repeat(40));
+    let template = PathTemplate::parse(&template).unwrap();
+    let pairs = [Pair { cert: template.clone(), key: template }];
+    assert!(matches!(read(&pairs, &long), Look::Absent { is_certain: true }));
+
+    symlink("nowhere", files.cert()).unwrap();
+    symlink("nowhere", files.key()).unwrap();
+    assert_eq!(files.absent(), Some(true));
+}
+
+#[test]
+fn bad_files() {
+    type Spoil = fn(&Files);
+    let fifo: Spoil = |f| {
+        fs::remove_file(f.key()).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, f.key(), FileType::Fifo, mode, 0).unwrap();
+    };
+    let cases: &[(Spoil, &str)] = &[
+        (
+            |f| fs::remove_file(f.key()).unwrap(),
+            "open() \"a.test.key\" failed (2: No such file or directory)",
+        ),
+        (
+            |f| fs::remove_file(f.cert()).unwrap(),
+            "open() \"a.test.cert\" failed (2: No such file or directory)",
+        ),
+        (fifo, "\"a.test.key\" is not a regular file"),
+        (
+            |f| {
+                fs::remove_file(f.cert()).unwrap();
+                fs::create_dir(f.cert()).unwrap();
+            },
+            "\"a.test.cert\" is not a regular file",
+        ),
+        (
+            |f| {
+                fs::remove_file(f.key()).unwrap();
+                symlink("/dev/zero", f.key()).unwrap();
+            },
+            "\"a.test.key\" is not a regular file",
+        ),
+        (
+            |f| fs::write(f.cert(), vec![0; 10_000_000]).unwrap(),
+            "\"a.test.cert\" is larger than 256k",
+        ),
+        (
+            |f| fs::write(f.cert(), vec![0; 256 * 1024]).unwrap(),
+            "\"a.test.cert\": PEM data is empty",
+        ),
+        (
+            |f| {
+                fs::remove_file(f.key()).unwrap();
+                symlink("a.test.key", f.key()).unwrap();
+            },
+            "open() \"a.test.key\" failed (40: Too many levels of symbolic links)",
+        ),
+        (
+            |f| {
+                fs::remove_file(f.key()).unwrap();
+                symlink("nowhere", f.key()).unwrap();
+            },
+            "open() \"a.test.key\" failed (2: No such file or directory)",
+        ),
+        (|f| fs::write(f.key(), "").unwrap(), "\"a.test.key\": PEM data is empty"),
+        (|f| fs::write(f.key(), "-----BEGIN PR").unwrap(), "\"a.test.key\": PEM data is truncated"),
+        (
+            |f| fs::write(f.key(), p256().private_key_to_pem_pkcs8().unwrap()).unwrap(),
+            "\"a.test.key\": key does not match the certificate",
+        ),
+    ];
+    for (spoil, expected) in cases {
+        let files = Files::new();
+        files.write(&p256());
+        let good = files.present();
+        spoil(&files);
+        assert_eq!(files.error(), *expected);
+        let bad = files.present();
+        assert_ne!(bad.digest(), good.digest(), "{expected}");
+        assert_eq!(stat(&files.pairs, &files.name), *bad.stat(), "{expected}");
+        assert!(bad.stat().is_settled(now() + 3), "{expected}");
+
+        // Repaired, it looks changed and is good.
+        let _ = fs::remove_file(files.cert()).or_else(|_| fs::remove_dir(files.cert()));
+        let _ = fs::remove_file(files.key());
+        files.write(&p256());
+        assert_ne!(stat(&files.pairs, &files.name), *bad.stat(), "{expected}");
+        assert!(files.check().is_ok(), "{expected}");
+    }
+}
+
+#[test]
+fn files_without_permission() {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        return;
+    }
+    let files = Files::new();
+    files.write(&p256());
+    fs::set_permissions(files.key(), fs::Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(files.error(), "open() \"a.test.key\" failed (13: Permission denied)");
+    fs::set_permissions(files.key(), fs::Permissions::from_mode(0o600)).unwrap();
+
+    // Names can be looked up in a directory that cannot be listed.
+    fs::set_permissions(files.dir.path(), fs::Permissions::from_mode(0o100)).unwrap();
+    assert!(files.check().is_ok());
+    fs::set_permissions(files.dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(files.error(), "open() \"a.test.cert\" failed (13: Permission denied)");
+    fs::set_permissions(files.dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn two_pairs() {
+    let mut files = Files::new();
+    files.write(&p256());
+    let dir = files.dir.path().display();
+    let template = |end| PathTemplate::parse(&format!("{dir}/$ssl_server_name.rsa.{end}")).unwrap();
+    files.pairs.push(Pair { cert: template("cert"), key: template("key") });
+    let single = files.present();
+    assert_eq!(single.check().map_err(|_| ()).unwrap().members().len(), 1);
+
+    let (cert, key) = pair(&rsa(), &Leaf::default());
+    fs::write(files.path("a.test.rsa.cert"), cert).unwrap();
+    assert_ne!(stat(&files.pairs, &files.name), *single.stat());
+    let bad = files.check().err().unwrap();
+    assert!(bad.error.to_string().contains("a.test.rsa.key"));
+    assert_eq!(bad.good_part.unwrap().members()[0].key_type(), KeyType::Ec);
+
+    fs::write(files.path("a.test.rsa.key"), key).unwrap();
+    assert_eq!(files.check().map_err(|_| ()).unwrap().members().len(), 2);
+    assert_ne!(files.present().digest(), single.digest());
+}
+
+/// Reads while `swap` changes the files: pairs of one generation, or none.
+fn read_while(files: &Files, rounds: Duration, swap: impl Fn(usize) + Sync) -> usize {
+    let is_done = AtomicBool::new(false);
+    let mut good = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut generation = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                generation += 1;
+                swap(generation);
+            }
+        });
+        let start = Instant::now();
+        while start.elapsed() < rounds {
+            if let Look::Present(read) = files.look() {
+                match read.check() {
+                    Ok(_) => good += 1,
+                    Err(bad) => {
+                        let text = bad.error.to_string();
+                        assert!(text.contains("changed while it was read"), "{text}");
+                    }
+                }
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    good
+}
+
+#[test]
+fn a_kubernetes_volume_is_read_whole() {
+    let files = Files::in_layout("$ssl_server_name/tls.crt", "$ssl_server_name/tls.key");
+    let volume = files.path("a.test");
+    fs::create_dir(&volume).unwrap();
+    for generation in ["..0", "..1"] {
+        let (cert, key) = pair(&p256(), &Leaf::default());
+        fs::create_dir(volume.join(generation)).unwrap();
+        fs::write(volume.join(generation).join("tls.crt"), cert).unwrap();
+        fs::write(volume.join(generation).join("tls.key"), key).unwrap();
+    }
+    symlink("..0", volume.join("..data")).unwrap();
+    symlink("..data/tls.crt", volume.join("tls.crt")).unwrap();
+    symlink("..data/tls.key", volume.join("tls.key")).unwrap();
+
+    let good = read_while(&files, Duration::from_millis(300), |generation| {
+        symlink(format!("..{}", generation % 2), volume.join("..data_tmp")).unwrap();
+        fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    });
+    assert!(good > 0);
+}
+
+#[test]
+fn a_directory_that_is_swapped_is_read_whole() {
+    let files = Files::in_layout("$ssl_server_name/cert.pem", "$ssl_server_name/key.pem");
+    for generation in ["0", "1"] {
+        let (cert, key) = pair(&p256(), &Leaf::default());
+        fs::create_dir(files.path(generation)).unwrap();
+        fs::write(files.path(generation).join("cert.pem"), cert).unwrap();
+        fs::write(files.path(generation).join("key.pem"), key).unwrap();
+    }
+    symlink("0", files.path("a.test")).unwrap();
+
+    let good = read_while(&files, Duration::from_millis(300), |generation| {
+        symlink((generation % 2).to_string(), files.path("tmp")).unwrap();
+        fs::rename(files.path("tmp"), files.path("a.test")).unwrap();
+    });
+    assert!(good > 0);
+}
+
+/// Two renames cannot be seen as one; a pair of two generations is refused by the check.
+#[test]
+fn files_that_are_replaced_one_by_one_are_never_mixed() {
+    let files = Files::new();
+    files.write(&p256());
+    let generations = [(), ()].map(|()| pair(&p256(), &Leaf::default()));
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for (cert, key) in generations.iter().cycle() {
+                for (path, content) in [(files.cert(), cert), (files.key(), key)] {
+                    fs::write(files.path("tmp"), content).unwrap();
+                    fs::rename(files.path("tmp"), path).unwrap();
+                }
+                if is_done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(300) {
+            if let Ok(set) = files.present().check() {
+                let member = &set.members()[0];
+                assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// In place, without a rename: what is read is one of the two texts or is refused.
+#[test]
+fn files_that_are_written_in_place_are_read_whole_or_refused() {
+    let files = Files::new();
+    let (cert, key) = pair(&p256(), &Leaf::default());
+    files.write(&p256());
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                for (path, content) in [(files.cert(), &cert), (files.key(), &key)] {
+                    fs::write(path, content).unwrap();
+                }
+            }
+        });
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(300) {
+            if let Ok(set) = files.present().check() {
+                let member = &set.members()[0];
+                assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
+                assert!(member.chain().len() <= 1);
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+}
