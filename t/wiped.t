@@ -107,7 +107,7 @@ ok(!in_zone($gone), 'P8: and its key');
 # evicted
 
 my @many = map { $t->install($t->pair("$_.test", key => 'rsa'), dir => 'small') } 1 .. 6;
-for my $n (7 .. 120) {
+for my $n (7 .. 80) {
 	push @many, $t->install($t->pair("$n.test", key => 'rsa', reuse => $many[$n % 6]), dir => 'small');
 }
 my $first = $t->install($t->pair('first.test'), dir => 'small');

@@ -5,6 +5,7 @@ use openssl::pkey::{PKey, PKeyRef, Private};
 use openssl::symm::Cipher;
 use openssl::x509::X509;
 
+use super::member::MemberError;
 use super::test_support::*;
 use super::*;
 use crate::ffi::decoder::KeyDecoder;

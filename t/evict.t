@@ -1,0 +1,102 @@
+#!/usr/bin/env perl
+
+# P14: a zone that is too small for all names serves all of them, and keeps what is used most. A pair
+# that does not fit at all is served too.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::SharedCert;
+
+my $t = Test::SharedCert->new();
+
+$t->conf(<<'EOF', workers => 1, log => 'info');
+%%GLOBALS%%
+events {
+}
+
+http {
+    %%GLOBALS_HTTP%%
+
+    rust_shared_cert_zone zone=certs:100k worker_cache=1;
+
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl;
+        rust_shared_cert certs;
+
+        location = /status { return 200 $rust_shared_cert_status; }
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_control%%;
+        location = /clear { rust_shared_cert_clear certs; }
+    }
+}
+EOF
+
+# one key for many: what counts is the names
+my $key = $t->pair('key.test', key => 'rsa');
+my %pair = map { $_ => $t->install($t->pair($_, reuse => $key)) } map { "n$_.test" } 1 .. 80;
+my $hot = $t->install($t->pair('hot.test', reuse => $key));
+my @san = map { "a-rather-long-name-to-fill-a-certificate-$_.big.test" } 1 .. 1400;
+my $big = $t->install($t->pair('big.test', san => ['big.test', @san]));
+
+$t->start();
+my ($worker) = $t->worker_pids();
+
+# all in turn, with one that is asked for all the time
+
+my (%status, $wrong, $hot_wrong);
+served($hot);
+for my $round (1, 2) {
+	for my $name (sort keys %pair) {
+		$wrong++ if served($pair{$name}) ne 'ok';
+		my ($ok, $status) = served($hot);
+		$hot_wrong++ if $ok ne 'ok';
+		$status{$status}++;
+	}
+}
+ok(!$wrong, 'P14: every name of a zone that is too small is served');
+ok(!$hot_wrong, 'P14: and the one in use');
+is_deeply([keys %status], ['zone'], 'P14: the one in use stays in the zone')
+	or diag(join ' ', %status);
+
+my $first = (sort keys %pair)[0];
+is((served($pair{$first}))[1], 'file', 'P14: the least recently used does not');
+is((served($pair{$first}))[1], 'hit', 'and comes back');
+
+# a pair that the whole zone cannot hold
+
+is(served($big), 'ok', 'P14: a pair that does not fit is served');
+is((served($big))[1], 'hit', "P14: from the worker's cache");
+is(served($hot), 'ok', 'the others are served');
+
+# rotations in a full zone
+
+for my $round (1 .. 6) {
+	my $name = (sort keys %pair)[$round * 7];
+	$pair{$name} = $t->install($t->pair($name, reuse => $key));
+	$hot = $t->install($t->pair('hot.test', reuse => $key));
+	is($t->clear()->{status}, 200, 'clear');
+	is(served($pair{$name}), 'ok', "P2: rotation $round in a full zone");
+	is(served($hot), 'ok', "P2: of the one in use too");
+}
+is($t->clear('?name=n9.test')->{status}, 200, 'a clear of a name in a full zone');
+
+is_deeply([$t->worker_pids()], [$worker], 'P4: the same worker');
+is(join("\n", $t->log_lines(qr/no memory|already free|\[crit\]/)), '', 'no complaint of the slab');
+
+$t->done();
+
+###############################################################################
+
+sub served {
+	my ($pair) = @_;
+	my $got = $t->handshake('tls', $pair->{name}, get => '/status');
+	my $ok = ($got->{serial} // '') eq $pair->{serial} ? 'ok' : $got->{error} // $got->{serial};
+	return wantarray ? ($ok, $got->{body} // 'none') : $ok;
+}
