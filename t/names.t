@@ -82,6 +82,7 @@ for my $name (@bad) {
 	my $shown = $name =~ s/\t/ tab /r;
 	is(served('tls', $name), 'alert 112', "P11: no host name: $shown");
 	is(served('static', $name), $static->{fingerprint}, "P11: no host name: $shown, the static one");
+	next if $name =~ /^[*_]\./;    # a wildcard's set has such a name
 	my $query = $name =~ s/([^\w.-])/sprintf '%%%02X', ord $1/ger;
 	is($t->clear("?name=$query")->{status}, 400, "P11: no name to clear: $shown");
 }

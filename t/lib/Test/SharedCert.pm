@@ -86,6 +86,18 @@ sub has {
 	return $self;
 }
 
+# Modules of the distribution, for its own NGINX.
+sub load_modules {
+	my ($self, @files) = @_;
+	for my $file (@files) {
+		plan(skip_all => "no $file") unless -e $file;
+	}
+	plan(skip_all => 'the modules of the distribution are for its own NGINX')
+		unless run_command($BINARY, '-V')->{all} =~ m!--modules-path=/usr/lib/nginx/modules!;
+	$self->{load_modules} = \@files;
+	return $self;
+}
+
 # A port by name; a UDP socket on the same port keeps other tests away from it.
 sub port {
 	my ($self, $name) = @_;
