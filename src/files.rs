@@ -111,6 +111,11 @@ impl SetFiles {
         &self.stat
     }
 
+    /// The first certificate file: the path for what is wrong with the set as a whole.
+    pub(crate) fn certificate_path(&self) -> &Path {
+        self.pairs.first().map_or(Path::new(""), |(paths, _)| &paths.cert)
+    }
+
     /// Parses and checks what was read. Leaves OpenSSL's error queue empty.
     pub(crate) fn check(&self) -> Result<CertificateSet, BadFiles> {
         let mut members = Vec::with_capacity(self.pairs.len());

@@ -14,7 +14,21 @@ use Test::More;
 use Test::SharedCert;
 
 my $t = Test::SharedCert->new();
+my $d = $t->dir();
 my $examples = "$FindBin::Bin/../nginx-config";
+
+# What certbot does for the n-th certificate of a lineage: files in archive/, and links to them.
+sub lineage {
+	my ($name, $n, $pair) = @_;
+	mkdir "$d/$_/$name" for 'archive', 'live';
+	for my $part (['fullchain', 'cert'], ['privkey', 'key']) {
+		my ($file, $half) = @$part;
+		spew("$d/archive/$name/$file$n.pem", $pair->{$half});
+		unlink "$d/live/$name/$file.pem";
+		symlink "../../archive/$name/$file$n.pem", "$d/live/$name/$file.pem";
+	}
+	return $pair;
+}
 
 # An example with this test's paths, ports and module.
 sub adapted {
@@ -82,7 +96,6 @@ $t->stop();
 
 # several key types
 
-my $d = $t->dir();
 my $ecdsa = $t->pair('www.example.com', key => 'p256');
 my $rsa = $t->pair('www.example.com', key => 'rsa');
 spew("$d/certs/www.example.com.ecdsa.cert.pem", $ecdsa->{cert});
@@ -92,22 +105,26 @@ spew("$d/certs/www.example.com.rsa.key.pem", $rsa->{key});
 chmod 0644, glob "$d/certs/*";
 run_example('key-types.conf');
 is($t->handshake('tls', 'www.example.com')->{serial}, $ecdsa->{serial}, 'key types: ECDSA');
+is($t->s_client('tls', 'www.example.com', '-tls1_2', '-sigalgs', 'RSA+SHA256')->{fingerprint},
+	$rsa->{fingerprint}, 'key types: RSA');
 is($t->handshake('tls', 'other.example.com')->{serial}, $ecdsa->{serial}, 'key types: default');
 $t->stop();
 
 # certbot
 
-my $live = $t->pair('example.com', san => ['example.com', 'www.example.com', '*.example.com']);
-mkdir "$d/$_" for 'live', 'live/example.com', 'live/example.com-0001';
-spew("$d/live/example.com/fullchain.pem", $live->{cert});
-spew("$d/live/example.com/privkey.pem", $live->{key});
-my $other = $t->pair('example.com');
-spew("$d/live/example.com-0001/fullchain.pem", $other->{cert});
-spew("$d/live/example.com-0001/privkey.pem", $other->{key});
-chmod 0644, glob "$d/live/*/*.pem";
+mkdir "$d/$_" for 'live', 'archive';
+my @san = ('example.com', 'www.example.com', '*.example.com');
+my $live = lineage('example.com', 1, $t->pair('example.com', san => \@san));
+my $more = lineage('example.com-0001', 1, $t->pair('example.com'));
 run_example('certbot-live.conf');
 for my $name ('example.com', 'www.example.com', 'any.example.com') {
 	is($t->handshake('tls', $name)->{serial}, $live->{serial}, "certbot: $name");
+}
+
+$live = lineage('example.com', 2, $t->pair('example.com', san => \@san));
+is($t->clear()->{status}, 200, 'certbot: the hook');
+for my $name ('any.example.com', 'www.example.com', 'example.com') {
+	is($t->handshake('tls', $name)->{serial}, $live->{serial}, "certbot, renewed: $name");
 }
 
 $t->done();

@@ -67,7 +67,7 @@ my %session;
 for my $kind (@kinds) {
 	my ($port, $version) = @$kind;
 	my $what = "$version, $port";
-	my $session = $session{$what} = {};
+	my $session = $session{$what} = $t->new_session();
 
 	my $got = resume($port, 'a.test', $version, $session);
 	is($got->{resumed}, 0, "$what: a full handshake");
@@ -105,7 +105,7 @@ for my $kind (@kinds) {
 
 # a name that is gone, and one that never was there
 
-my $session = {};
+my $session = $t->new_session();
 resume('ticket', 'gone.test', 'TLSv1_3', $session);
 $t->remove('gone.test');
 $t->clear();

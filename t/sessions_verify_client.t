@@ -138,7 +138,7 @@ sub who {
 
 sub session {
 	my ($port, $name, $version, $client) = @_;
-	my $session = {};
+	my $session = $t->new_session();
 	who($port, $name, $version, $client, $session);
 	return $session;
 }

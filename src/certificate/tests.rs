@@ -369,14 +369,10 @@ fn dead_chains_do_not_pile_up() {
     let mut chains = ChainCache::new();
     let mut record = set(&p256(), &Leaf::default()).to_record(Source::Lazy, [0; 16]).unwrap();
     let link = record.members[0].chain[0].clone();
-    for length in 1..1_000 {
-        record.members[0].chain = vec![link.clone(); length % 40];
-        record.members[0].chain.push(ca().leaf(&p256(), &Leaf::default()).to_der().unwrap());
+    for length in 1..200 {
+        record.members[0].chain = vec![link.clone(); length];
         CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap();
         assert!(chains.len() <= 65, "{}", chains.len());
-        if length > 150 {
-            break;
-        }
     }
 }
 
@@ -393,6 +389,8 @@ fn how_long_a_set_takes() {
         let name = server_name("www.a.test");
         let from_pem = cpu_time(500, || drop(check(&cert, &key).unwrap()));
         let to_record = cpu_time(500, || drop(set.to_record(Source::Lazy, [0; 16]).unwrap()));
+        // Another set holds the chain, as for most names of a site.
+        let _held = CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap();
         let from_record = cpu_time(2_000, || {
             drop(CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap());
         });

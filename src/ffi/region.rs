@@ -16,7 +16,7 @@ pub(crate) struct Region {
     base: NonNull<AtomicU64>,
     words: usize,
     #[cfg(test)]
-    kill: &'static test_support::KillSwitch,
+    faults: &'static test_support::Faults,
 }
 
 // SAFETY: the handle gives access to the words by atomic operations only, which any thread may
@@ -41,7 +41,7 @@ impl Region {
             base,
             words,
             #[cfg(test)]
-            kill: &test_support::IMMORTAL,
+            faults: &test_support::NONE,
         }
     }
 
@@ -64,13 +64,15 @@ impl Region {
     #[inline]
     fn word_to_change(&self, word: usize) -> Option<&AtomicU64> {
         #[cfg(test)]
-        self.kill.count_down();
+        self.faults.at_store();
         self.word(word)
     }
 
     /// The word; 0 outside of the region. `order` is one that a load can have.
     #[inline]
     pub(crate) fn load(&self, word: usize, order: Ordering) -> u64 {
+        #[cfg(test)]
+        self.faults.at_load();
         self.word(word).map_or(0, |w| w.load(order))
     }
 
@@ -156,23 +158,48 @@ fn word_of(chunk: &[u8]) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod test_support {
+    use std::sync::Mutex;
+
     use super::*;
 
-    /// Panics at a chosen store of a region: a process that is killed there.
-    pub(crate) struct KillSwitch {
-        /// Stores that still happen; `u64::MAX`: all.
-        left: AtomicU64,
+    /// What happens at a chosen store or load of a region.
+    pub(crate) struct Faults {
+        /// Stores that still happen before one panics: the process is killed. `u64::MAX`: all.
+        stores: AtomicU64,
+        /// Loads before `meanwhile` is done: what others do between two loads. `u64::MAX`: never.
+        loads: AtomicU64,
+        meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
-    pub(super) static IMMORTAL: KillSwitch = KillSwitch { left: AtomicU64::new(u64::MAX) };
+    pub(super) static NONE: Faults = Faults::none();
 
-    impl KillSwitch {
-        pub(super) fn count_down(&self) {
-            match self.left.load(Ordering::Relaxed) {
+    impl Faults {
+        const fn none() -> Faults {
+            Faults {
+                stores: AtomicU64::new(u64::MAX),
+                loads: AtomicU64::new(u64::MAX),
+                meanwhile: Mutex::new(None),
+            }
+        }
+
+        pub(super) fn at_store(&self) {
+            match self.stores.load(Ordering::Relaxed) {
                 u64::MAX => {}
                 // As a panic, without the message.
                 0 => std::panic::resume_unwind(Box::new("killed")),
-                left => self.left.store(left - 1, Ordering::Relaxed),
+                left => self.stores.store(left - 1, Ordering::Relaxed),
+            }
+        }
+
+        pub(super) fn at_load(&self) {
+            match self.loads.load(Ordering::Relaxed) {
+                u64::MAX => {}
+                0 => {
+                    self.loads.store(u64::MAX, Ordering::Relaxed);
+                    let meanwhile = self.meanwhile.lock().unwrap().take();
+                    meanwhile.into_iter().for_each(|act| act());
+                }
+                left => self.loads.store(left - 1, Ordering::Relaxed),
             }
         }
     }
@@ -185,18 +212,30 @@ pub(crate) mod test_support {
             Region {
                 base: NonNull::from(words).cast(),
                 words: words.len(),
-                kill: Box::leak(Box::new(KillSwitch { left: AtomicU64::new(u64::MAX) })),
+                faults: Box::leak(Box::new(Faults::none())),
             }
         }
 
         /// The next `stores` stores happen, the one after them panics, as all that follow.
         pub(crate) fn kill_after(&self, stores: u64) {
-            self.kill.left.store(stores, Ordering::Relaxed);
+            self.faults.stores.store(stores, Ordering::Relaxed);
         }
 
         /// All stores happen from now on. How many were left.
         pub(crate) fn revive(&self) -> u64 {
-            self.kill.left.swap(u64::MAX, Ordering::Relaxed)
+            self.faults.stores.swap(u64::MAX, Ordering::Relaxed)
+        }
+
+        /// Does it after the next `loads` loads, before the one after them.
+        pub(crate) fn after_loads(&self, loads: u64, meanwhile: impl FnOnce() + Send + 'static) {
+            *self.faults.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
+            self.faults.loads.store(loads, Ordering::Relaxed);
+        }
+
+        /// Whether what was to be done after loads was done; it is not any more.
+        pub(crate) fn was_done(&self) -> bool {
+            self.faults.loads.store(u64::MAX, Ordering::Relaxed);
+            self.faults.meanwhile.lock().unwrap().take().is_none()
         }
 
         /// A copy of all words.

@@ -270,33 +270,55 @@ fn two_pairs() {
     assert_ne!(files.present().digest(), single.digest());
 }
 
-/// Reads while `swap` changes the files: pairs of one generation, or none.
-fn read_while(files: &Files, rounds: Duration, swap: impl Fn(usize) + Sync) -> usize {
-    let is_done = AtomicBool::new(false);
-    let mut good = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut generation = 0;
-            while !is_done.load(Ordering::Relaxed) {
-                generation += 1;
-                swap(generation);
-            }
-        });
-        let start = Instant::now();
-        while start.elapsed() < rounds {
-            if let Look::Present(read) = files.look() {
-                match read.check() {
-                    Ok(_) => good += 1,
-                    Err(bad) => {
-                        let text = bad.error.to_string();
-                        assert!(text.contains("changed while it was read"), "{text}");
-                    }
-                }
-            }
+/// Calls `look` for a while, with a thread that keeps calling `change` with the next number.
+fn while_changing(change: impl Fn(usize) + Sync, mut look: impl FnMut()) {
+    /// Ends the thread when `look` fails, too.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
         }
-        is_done.store(true, Ordering::Relaxed);
+    }
+
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (1..).take_while(|_| !is_done.load(Ordering::Relaxed)).for_each(&change));
+        let _done = Done(&is_done);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(300) {
+            look();
+        }
     });
-    good
+}
+
+/// A certificate file and a key file, of two generations.
+type Generations = [(Vec<u8>, Vec<u8>); 2];
+
+fn generations() -> Generations {
+    [(), ()].map(|()| pair(&p256(), &Leaf::default()))
+}
+
+/// Looks at files that are swapped as a whole: what is read is of one generation, or nothing.
+fn assert_read_whole(files: &Files, generations: &Generations, swap: impl Fn(usize) + Sync) {
+    let mut good = 0;
+    while_changing(swap, || match &files.present().pairs[0].1 {
+        Ok(content) => {
+            let is_read =
+                |(cert, key): &(Vec<u8>, Vec<u8>)| *cert == **content.cert && *key == content.key();
+            assert!(generations.iter().any(is_read), "mixed");
+            good += 1;
+        }
+        Err(error) => assert_eq!(error.reason, Reason::ChangedWhileRead),
+    });
+    assert!(good > 0);
+}
+
+/// A set that was found good has a key that is its certificate's.
+fn assert_not_mixed(files: &Files) {
+    if let Ok(set) = files.present().check() {
+        let member = &set.members()[0];
+        assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
+    }
 }
 
 #[test]
@@ -304,39 +326,39 @@ fn a_kubernetes_volume_is_read_whole() {
     let files = Files::in_layout("$ssl_server_name/tls.crt", "$ssl_server_name/tls.key");
     let volume = files.path("a.test");
     fs::create_dir(&volume).unwrap();
-    for generation in ["..0", "..1"] {
-        let (cert, key) = pair(&p256(), &Leaf::default());
-        fs::create_dir(volume.join(generation)).unwrap();
-        fs::write(volume.join(generation).join("tls.crt"), cert).unwrap();
-        fs::write(volume.join(generation).join("tls.key"), key).unwrap();
+    let generations = generations();
+    for (number, (cert, key)) in generations.iter().enumerate() {
+        let directory = volume.join(format!("..{number}"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("tls.crt"), cert).unwrap();
+        fs::write(directory.join("tls.key"), key).unwrap();
     }
     symlink("..0", volume.join("..data")).unwrap();
     symlink("..data/tls.crt", volume.join("tls.crt")).unwrap();
     symlink("..data/tls.key", volume.join("tls.key")).unwrap();
 
-    let good = read_while(&files, Duration::from_millis(300), |generation| {
+    assert_read_whole(&files, &generations, |generation| {
         symlink(format!("..{}", generation % 2), volume.join("..data_tmp")).unwrap();
         fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
     });
-    assert!(good > 0);
 }
 
 #[test]
 fn a_directory_that_is_swapped_is_read_whole() {
     let files = Files::in_layout("$ssl_server_name/cert.pem", "$ssl_server_name/key.pem");
-    for generation in ["0", "1"] {
-        let (cert, key) = pair(&p256(), &Leaf::default());
-        fs::create_dir(files.path(generation)).unwrap();
-        fs::write(files.path(generation).join("cert.pem"), cert).unwrap();
-        fs::write(files.path(generation).join("key.pem"), key).unwrap();
+    let generations = generations();
+    for (number, (cert, key)) in generations.iter().enumerate() {
+        let directory = files.path(&number.to_string());
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("cert.pem"), cert).unwrap();
+        fs::write(directory.join("key.pem"), key).unwrap();
     }
     symlink("0", files.path("a.test")).unwrap();
 
-    let good = read_while(&files, Duration::from_millis(300), |generation| {
+    assert_read_whole(&files, &generations, |generation| {
         symlink((generation % 2).to_string(), files.path("tmp")).unwrap();
         fs::rename(files.path("tmp"), files.path("a.test")).unwrap();
     });
-    assert!(good > 0);
 }
 
 /// Two renames cannot be seen as one; a pair of two generations is refused by the check.
@@ -344,54 +366,27 @@ fn a_directory_that_is_swapped_is_read_whole() {
 fn files_that_are_replaced_one_by_one_are_never_mixed() {
     let files = Files::new();
     files.write(&p256());
-    let generations = [(), ()].map(|()| pair(&p256(), &Leaf::default()));
-    let is_done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for (cert, key) in generations.iter().cycle() {
-                for (path, content) in [(files.cert(), cert), (files.key(), key)] {
-                    fs::write(files.path("tmp"), content).unwrap();
-                    fs::rename(files.path("tmp"), path).unwrap();
-                }
-                if is_done.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
-        });
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(300) {
-            if let Ok(set) = files.present().check() {
-                let member = &set.members()[0];
-                assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
-            }
+    let generations = generations();
+    let replace = |generation: usize| {
+        let (cert, key) = &generations[generation % 2];
+        for (path, content) in [(files.cert(), cert), (files.key(), key)] {
+            fs::write(files.path("tmp"), content).unwrap();
+            fs::rename(files.path("tmp"), path).unwrap();
         }
-        is_done.store(true, Ordering::Relaxed);
-    });
+    };
+    while_changing(replace, || assert_not_mixed(&files));
 }
 
 /// In place, without a rename: what is read is one of the two texts or is refused.
 #[test]
 fn files_that_are_written_in_place_are_read_whole_or_refused() {
     let files = Files::new();
-    let (cert, key) = pair(&p256(), &Leaf::default());
     files.write(&p256());
-    let is_done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_done.load(Ordering::Relaxed) {
-                for (path, content) in [(files.cert(), &cert), (files.key(), &key)] {
-                    fs::write(path, content).unwrap();
-                }
-            }
-        });
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(300) {
-            if let Ok(set) = files.present().check() {
-                let member = &set.members()[0];
-                assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
-                assert!(member.chain().len() <= 1);
-            }
-        }
-        is_done.store(true, Ordering::Relaxed);
-    });
+    let generations = generations();
+    let write = |generation: usize| {
+        let (cert, key) = &generations[generation % 2];
+        fs::write(files.cert(), cert).unwrap();
+        fs::write(files.key(), key).unwrap();
+    };
+    while_changing(write, || assert_not_mixed(&files));
 }

@@ -283,11 +283,17 @@ impl Resolver {
         let unpublished = self.unpublished(candidate);
         let serving = present.map(|(_, parsed)| parsed).or(unpublished);
         let serving = serving.as_ref().map(|p| &p.set);
-        judge(&set, candidate, look, serving)?;
-        if !is_settled && serving.is_some_and(|s| set.seems_cut_short(s)) {
-            let text = "the chain is cut short, and the file may still be being written";
-            return Err(BadSet { may_pass: true, ..BadSet::new(text) });
-        }
+        let judged = judge(&set, candidate, look, serving).and_then(|()| {
+            if !is_settled && serving.is_some_and(|s| set.seems_cut_short(s)) {
+                let text = "the chain is cut short, and the file may still be being written";
+                return Err(BadSet { may_pass: true, ..BadSet::new(text) });
+            }
+            Ok(())
+        });
+        judged.map_err(|bad| {
+            let path = files.certificate_path().display();
+            BadSet { text: format!("\"{path}\": {}", bad.text), ..bad }
+        })?;
         self.publish(candidate, set, digest, ticket, look)
     }
 

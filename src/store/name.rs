@@ -22,7 +22,7 @@ const BYTES: usize = 6;
 pub(super) const MAX_NAME: usize = 255;
 
 /// The chains are short; a longer one is a circle.
-pub(super) const MAX_CHAIN: usize = 1 << 16;
+pub(super) const MAX_CHAIN: usize = 1 << 14;
 
 /// What a name's block said at one moment.
 #[derive(Clone, Copy)]

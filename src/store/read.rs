@@ -14,12 +14,14 @@ use crate::record::Record;
 const MAX_RESTARTS: usize = 64;
 
 pub(super) fn find(zone: &Zone, wanted: &str) -> Lookup<Entry> {
-    settle(|| Ok(locate(zone, wanted.as_bytes())?.map(|name| entry(&name))))
+    let mut steps = MAX_CHAIN;
+    settle(|| Ok(locate(zone, wanted.as_bytes(), &mut steps)?.map(|name| entry(&name))))
 }
 
 pub(super) fn read(zone: &Zone, wanted: &str) -> Lookup<(Entry, Record)> {
+    let mut steps = MAX_CHAIN;
     settle(|| {
-        let Some(name) = locate(zone, wanted.as_bytes())? else {
+        let Some(name) = locate(zone, wanted.as_bytes(), &mut steps)? else {
             return Ok(None);
         };
         Ok(Some((entry(&name), set::read(zone, name.set)?)))
@@ -46,16 +48,15 @@ fn entry(name: &Name) -> Entry {
 }
 
 /// Follows the chain of the bucket. A name that was unlinked leads back into its chain or is torn,
-/// and one that is added is put at the front, so no name that stays is missed.
-fn locate(zone: &Zone, wanted: &[u8]) -> Result<Option<Name>, Torn> {
+/// and one that is added is put at the front, so no name that stays is missed. `steps` are those
+/// left for all restarts together: a damaged chain may be a circle.
+fn locate(zone: &Zone, wanted: &[u8], steps: &mut usize) -> Result<Option<Name>, Torn> {
     let hash = hash::of_name(wanted);
     let bucket = zone.geometry.bucket(hash);
 
     let mut link = Link(zone.region.load(zone.geometry.heads + bucket, Ordering::Acquire));
-    for _ in 0..MAX_CHAIN {
-        if link.is_none() {
-            return Ok(None);
-        }
+    while !link.is_none() {
+        *steps = steps.checked_sub(1).ok_or(Torn)?;
         let name = name::read(zone, link, hash, wanted)?;
         if name.found {
             return Ok(Some(name));
@@ -65,5 +66,5 @@ fn locate(zone: &Zone, wanted: &[u8]) -> Result<Option<Name>, Torn> {
         }
         link = name.next;
     }
-    Err(Torn)
+    Ok(None)
 }

@@ -119,17 +119,21 @@ impl Marks<'_> {
     /// Cuts off the names of a bucket that are not whole, and marks the rest.
     fn prune(&mut self, bucket: usize) {
         let mut holder = self.zone.geometry.heads + bucket;
-        while self.zone.get(holder) != 0 {
+        for _ in 0..name::MAX_CHAIN {
             let link = Link(self.zone.get(holder));
+            if link == Link::NONE {
+                return;
+            }
             match self.claim_name(link, bucket) {
                 Ok(name) if self.claim_set(link, name.set).is_ok() => {
                     self.live.put(link.unit(), true);
                     holder = self.zone.at(link.unit()) + name::NEXT;
                 }
                 Ok(name) => self.zone.publish(holder, name.next.0),
-                Err(Torn) => self.zone.publish(holder, 0),
+                Err(Torn) => break,
             }
         }
+        self.zone.publish(holder, Link::NONE.0);
     }
 
     fn claim_name(&mut self, link: Link, bucket: usize) -> Result<Name, Torn> {
@@ -234,7 +238,7 @@ fn recount(zone: &Zone) {
     zone.set(SETS, 0);
     zone.set(LAZY_SETS, 0);
     for bucket in 0..zone.geometry.buckets {
-        for spot in Chain::of(zone, bucket).flatten() {
+        for spot in Chain::of(zone, bucket).map_while(Result::ok) {
             index::count_set(zone, spot.name.set, 1);
             for link in index::set_links(zone, spot.name.set).unwrap_or_default() {
                 blob::count_link(zone, link);

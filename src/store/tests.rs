@@ -3,6 +3,7 @@
 mod basic;
 mod full;
 mod garbage;
+mod interleaved;
 mod kill;
 mod model;
 mod secrets;
@@ -73,6 +74,16 @@ fn double(generation: u32) -> Record {
     let mut record = record(generation, &[7, generation]);
     let rsa = sized(generation, 1001, 1217, &[generation + 1, 7]).members.remove(0);
     record.members.insert(0, MemberRecord { key_type: KeyType::Rsa, ..rsa });
+    record
+}
+
+/// Few words, so that a walk has few steps.
+fn small(mut record: Record) -> Record {
+    for member in &mut record.members {
+        member.leaf.truncate(50);
+        member.key.truncate(26);
+        member.chain.iter_mut().for_each(|der| der.truncate(40));
+    }
     record
 }
 

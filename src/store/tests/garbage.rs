@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::index::{Chain, Spot};
 use super::super::layout::BUSY;
 use super::*;
 
@@ -42,7 +43,9 @@ fn exercise(region: &Region, random: &mut Random) {
         let ticket = store.next_ticket();
         let mut writer = store.write(&lock).unwrap();
         match random.below(3) {
-            0 => drop(writer.remove(&name)),
+            0 => {
+                writer.remove(&name);
+            }
             1 => writer.set_last_good(&name, true),
             _ => drop(writer.publish(
                 &name,
@@ -93,7 +96,7 @@ fn flipped_bits() {
     store.test_remove("n5.test");
     let image = region.image();
 
-    for round in 0..700 {
+    for round in 0..400 {
         region.restore(&image);
         for _ in 0..1 + round % 6 {
             // Where it matters: links and sizes are among the words that are small.
@@ -108,5 +111,31 @@ fn flipped_bits() {
             region.store(words.start + to, copied, Ordering::Relaxed);
         }
         exercise(&region, &mut random);
+    }
+}
+
+/// Chains that lead back, names that share a set: what is claimed twice stays once.
+#[test]
+fn circles_and_shared_sets() {
+    let (region, store) = new_store(SMALL);
+    for name in names() {
+        store.test_publish(&name, &record(1, &[7])).unwrap();
+    }
+    let image = region.image();
+    let links: Vec<Spot> = (0..store.zone.geometry.buckets)
+        .flat_map(|bucket| Chain::of(&store.zone, bucket).map(Result::unwrap))
+        .collect();
+
+    for victim in &links {
+        for other in &links {
+            region.restore(&image);
+            let at = store.zone.at(victim.link.unit());
+            store.zone.set(at + name::NEXT, other.link.0);
+            store.zone.set(at + name::SET, other.name.set.0);
+            names().for_each(|name| drop(store.read(&name)));
+            store.zone.set(BUSY, 1);
+            drop(store.write(&TestLock::new()).unwrap());
+            check(&store);
+        }
     }
 }

@@ -36,16 +36,6 @@ const OPERATIONS: [(&str, usize, Operation); 7] = [
     }),
 ];
 
-/// Few words, so that a walk has few steps.
-fn small(mut record: Record) -> Record {
-    for member in &mut record.members {
-        member.leaf.truncate(50);
-        member.key.truncate(26);
-        member.chain.iter_mut().for_each(|der| der.truncate(40));
-    }
-    record
-}
-
 fn world() -> (Region, Store) {
     let (region, store) = new_store(SMALL);
     store.test_publish("a.test", &small(record(1, &[7]))).unwrap();

@@ -1,3 +1,11 @@
+package Test::SharedCert::Session;
+
+# What IO::Socket::SSL asks of a session cache.
+
+sub add_session { $_[0]{session} = $_[2]; return }
+sub get_session { return $_[0]{session} }
+sub del_session { return }
+
 package Test::SharedCert::Clients;
 
 # TLS clients: IO::Socket::SSL, openssl s_client and curl; and plain HTTP for the clear handler.
@@ -15,7 +23,7 @@ use Test::SharedCert::Util;
 
 # handshake($port, $sni, %opt): one new connection by IO::Socket::SSL. $port is a name or a number,
 # $sni may be undef. Options: version ('TLSv1_2'), ciphers, get => '/path' (a request after the
-# handshake, its body in {body}), verify => CA name, session => a hash that keeps one from call to call,
+# handshake, its body in {body}), verify => CA name, session => new_session(), kept from call to call,
 # socket => a TCP connection, cert/key => PEM files of a client, context => SSL_CTX options.
 # Returns {ok, serial, cn, fingerprint, version, cipher, chain, resumed, body} or {error, alert}.
 sub handshake {
@@ -38,30 +46,27 @@ sub handshake {
 
 	# a context costs more than a handshake
 	my $key = join ' ', map { "$_=$ssl{$_}" } grep { !/hostname|verifycn/ } sort keys %ssl;
-	$ssl{SSL_reuse_ctx} = $self->{contexts}{$key} //= IO::Socket::SSL::SSL_Context->new(%ssl);
+	my $keep = $opt{session} // $self;    # OpenSSL ends the sessions of a context with the context
+	@ssl{qw/ SSL_session_cache SSL_session_key /} = ($opt{session}, 'session') if $opt{session};
+	$ssl{SSL_reuse_ctx} = $keep->{contexts}{$key} //= IO::Socket::SSL::SSL_Context->new(%ssl);
 
 	my $tcp = $opt{socket} // IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 20)
 		or return { error => "connect: $!" };
-	my $s = IO::Socket::SSL->start_SSL($tcp, %ssl, SSL_startHandshake => 0)
-		or return _refused($tcp);
-	my $ssl = $s->_get_ssl_object();
-	my $session = $opt{session};
-	Net::SSLeay::set_session($ssl, $session->{ticket}) if $session && $session->{ticket};
-	$s->connect_SSL() or return _refused($s);
+	my $s = IO::Socket::SSL->start_SSL($tcp, %ssl) or return _refused($tcp);
 	my $got = _peer($s);
 	if (defined $opt{get}) {
 		my $host = $opt{host} // $sni // 'localhost';
 		print $s "GET $opt{get} HTTP/1.0\r\nHost: $host\r\n\r\n";
-		$s->sysread(my $answer, 65536);
-		# in TLS 1.3 the ticket comes after the handshake; at the end of the answer all is freed
-		$session->{ticket} = Net::SSLeay::get1_session($ssl) if $session;
-		$answer = join '', $answer // '', <$s>;
+		my $answer = join '', <$s>;
 		($got->{status}) = $answer =~ m!^HTTP/1\.\d (\d+)!;
 		(undef, $got->{body}) = split /\r\n\r\n/, $answer, 2;
 	}
 	$opt{keep} ? ($got->{socket} = $s) : close $s;
 	return $got;
 }
+
+# For handshake(session => ...): the last session, whatever became of its connection.
+sub new_session { return bless {}, 'Test::SharedCert::Session' }
 
 sub _refused {
 	my ($tcp) = @_;
