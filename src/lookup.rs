@@ -257,7 +257,7 @@ impl Resolver {
                 Some(parsed)
             }
             Err(error) => {
-                host.alert(format_args!("certificate \"{candidate}\" in shared memory {error}"));
+                host.alert(format_args!("certificate \"{candidate}\" in shared memory: {error}"));
                 None
             }
         }

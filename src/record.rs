@@ -1,5 +1,7 @@
 //! A certificate set as plain bytes: what the zone keeps and what a set is decoded from.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 /// The kind of key, as OpenSSL tells them apart: one certificate each can be installed on an SSL
@@ -50,7 +52,7 @@ impl Source {
 }
 
 /// One certificate with its key and the intermediates it is sent with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct MemberRecord {
     pub(crate) key_type: KeyType,
     /// The leaf certificate, DER.
@@ -59,6 +61,13 @@ pub(crate) struct MemberRecord {
     pub(crate) key: Zeroizing<Vec<u8>>,
     /// The intermediates, DER, each the issuer of the one before.
     pub(crate) chain: Vec<Vec<u8>>,
+}
+
+/// Without the key, which must not get into a log (P7).
+impl fmt::Debug for MemberRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemberRecord").field("key_type", &self.key_type).finish_non_exhaustive()
+    }
 }
 
 /// A whole set: one member per key type at most. It is replaced as one unit (P1).
