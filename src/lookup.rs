@@ -84,12 +84,18 @@ enum Candidate {
     Serves(Found),
     /// It serves, but all its certificates have expired: only when there is nothing better.
     Expired(Found),
-    Nothing,
+    /// `look_again` as in `Entry`: when its files may be good.
+    Nothing {
+        look_again: u64,
+    },
 }
 
 /// A zone as one worker uses it.
 pub(crate) struct Resolver {
     store: Store,
+    /// The configuration that this worker belongs to. An old worker looks at the files of an old
+    /// configuration: what it reads is for itself.
+    configuration: u64,
     pairs: Vec<Pair>,
     cache: WorkerCache,
     bad: BadFiles,
@@ -99,9 +105,15 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     /// `worker_cache` is the number of names that are kept parsed.
-    pub(crate) fn new(store: Store, pairs: Vec<Pair>, worker_cache: usize) -> Resolver {
+    pub(crate) fn new(
+        store: Store,
+        configuration: u64,
+        pairs: Vec<Pair>,
+        worker_cache: usize,
+    ) -> Resolver {
         Resolver {
             store,
+            configuration,
             pairs,
             cache: WorkerCache::new(worker_cache),
             bad: BadFiles::new(),
@@ -160,6 +172,8 @@ impl Resolver {
         let stamps = Stamps::take(&self.store, names)?;
 
         let mut expired = None;
+        // A candidate that may become good is looked at again, whatever serves in the meantime.
+        let mut pending = 0;
         for (candidate, matched) in candidates {
             let Some(candidate) = candidate else { continue };
             let present = match self.store.find(candidate.as_str()) {
@@ -168,16 +182,19 @@ impl Resolver {
             };
             let look = LookContext { name, present: present.as_ref(), stamps: &stamps, now, host };
             match self.candidate(candidate, &look) {
-                Candidate::Serves(found) => {
+                Candidate::Serves(mut found) => {
+                    found.look_again = sooner(found.look_again, pending);
                     return Some(self.remember(name, found, matched, stamps, now));
                 }
                 Candidate::Expired(found) => {
+                    pending = sooner(pending, found.look_again);
                     expired.get_or_insert((found, matched));
                 }
-                Candidate::Nothing => {}
+                Candidate::Nothing { look_again } => pending = sooner(pending, look_again),
             }
         }
-        if let Some((found, matched)) = expired {
+        if let Some((mut found, matched)) = expired {
+            found.look_again = sooner(found.look_again, pending);
             self.report_expired(&found, host);
             return Some(self.remember(name, found, matched, stamps, now));
         }
@@ -222,7 +239,7 @@ impl Resolver {
     /// Only a set that covers the name is taken.
     fn offer(&self, found: Found, look: &LookContext<'_>) -> Candidate {
         if !found.parsed.set.covers(look.name) {
-            Candidate::Nothing
+            Candidate::Nothing { look_again: found.look_again }
         } else if found.parsed.set.expired_at(look.host.unix_seconds()) {
             Candidate::Expired(found)
         } else {
@@ -268,4 +285,9 @@ impl Resolver {
         self.cache.sweep(&self.store);
         self.chains.prune();
     }
+}
+
+/// The earlier of two times at which to look again; 0 is never.
+fn sooner(a: u64, b: u64) -> u64 {
+    if a == 0 || b == 0 { a.max(b) } else { a.min(b) }
 }

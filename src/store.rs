@@ -32,9 +32,9 @@ use std::sync::atomic::Ordering;
 pub(crate) use self::write::{PublishError, Writer, ZoneLock};
 
 use self::layout::{
-    BUCKETS, CHANGES, CLEAR_EPOCH, CLOCK, EVICTIONS, FREE_UNITS, Geometry, LAYOUT, LAZY_SETS,
-    MAGIC, MAGIC_VALUE, REPAIRS, REPORTED, REPORTED_COUNT, RESETS, SETS, UNIT_BYTES, UNITS,
-    VERSION, WORDS,
+    BUCKETS, CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, EVICTIONS, FREE_UNITS, Geometry, LAYOUT,
+    LAZY_SETS, MAGIC, MAGIC_VALUE, REPAIRS, REPORTED, REPORTED_COUNT, RESETS, SETS, UNIT_BYTES,
+    UNITS, VERSION, WORDS,
 };
 use self::zone::Zone;
 use crate::ffi::region::Region;
@@ -180,6 +180,17 @@ impl Store {
         self.zone.region.fetch_max(CLEAR_EPOCH, epoch, Ordering::AcqRel);
         self.zone.region.fetch_add(CHANGES, 1, Ordering::Release);
         epoch
+    }
+
+    /// Begins another configuration, whose number it returns. To be followed by a clear: what is
+    /// read with a ticket from before, by workers that have not seen the number, is then stale.
+    pub(crate) fn next_configuration(&self) -> u64 {
+        self.zone.region.fetch_add(CONFIGURATION, 1, Ordering::SeqCst).wrapping_add(1)
+    }
+
+    /// The number of the present configuration.
+    pub(crate) fn configuration(&self) -> u64 {
+        self.zone.region.load(CONFIGURATION, Ordering::SeqCst)
     }
 
     /// Lazy sets with a ticket up to this one are stale.

@@ -11,7 +11,7 @@ use crate::certificate::CertificateSet;
 use crate::files::{self, Look, SetFiles, SetStat};
 use crate::record::Source;
 use crate::server_name::ServerName;
-use crate::store::{self, Lookup, PublishError};
+use crate::store::{self, Lookup, PublishError, Writer};
 use crate::worker_cache::{Parsed, Stamps};
 
 /// How many names with bad or vanished files a worker remembers.
@@ -121,6 +121,21 @@ impl Resolver {
         }
     }
 
+    /// The right to write to the zone; `None` when another process has it, or when this worker's
+    /// configuration is not the present one. To be asked after the ticket was drawn: a reload after
+    /// that makes the ticket stale.
+    fn writer<'a>(&self, host: &'a dyn Host) -> Option<Writer<'a>> {
+        if self.store.configuration() != self.configuration {
+            return None;
+        }
+        self.store.write(host.lock())
+    }
+
+    /// Whether what was found in the zone is still what is there. Asked by a writer.
+    fn is_same(&self, candidate: &ServerName, entry: &store::Entry) -> bool {
+        matches!(self.store.find(candidate.as_str()), Lookup::Found(now) if now.id == entry.id)
+    }
+
     /// Notes that a candidate's files are bad, and serves what there is.
     fn note_bad(
         &mut self,
@@ -145,7 +160,7 @@ impl Resolver {
 
         match (self.last_good(candidate, look, look_again), error.good_part) {
             // Rather some key types than none; not for the zone, where it would count as whole.
-            (Candidate::Nothing, Some(part)) => {
+            (Candidate::Nothing { .. }, Some(part)) => {
                 let parsed = Parsed::new(candidate.clone(), part, [0; 16]);
                 let found = Found { parsed, status: Status::File, look_again, is_published: false };
                 self.offer(found, look)
@@ -176,7 +191,7 @@ impl Resolver {
     fn forget_bad(&mut self, candidate: &ServerName, look: &LookContext<'_>) {
         self.bad.0.pop(candidate);
         if look.present.is_some_and(|entry| entry.last_good) {
-            if let Some(mut writer) = self.store.write(look.host.lock()) {
+            if let Some(mut writer) = self.writer(look.host) {
                 writer.set_last_good(candidate.as_str(), false);
             }
         }
@@ -192,8 +207,10 @@ impl Resolver {
         let parsed = match look.present {
             Some(entry) => {
                 if !entry.last_good {
-                    if let Some(mut writer) = self.store.write(look.host.lock()) {
-                        writer.set_last_good(candidate.as_str(), true);
+                    if let Some(mut writer) = self.writer(look.host) {
+                        if self.is_same(candidate, entry) {
+                            writer.set_last_good(candidate.as_str(), true);
+                        }
                     }
                 }
                 self.parsed(candidate, entry.id, look.host).map(|parsed| (parsed, true))
@@ -205,7 +222,7 @@ impl Resolver {
                 let found = Found { parsed, status: Status::Stale, look_again, is_published };
                 self.offer(found, look)
             }
-            None => Candidate::Nothing,
+            None => Candidate::Nothing { look_again },
         }
     }
 
@@ -224,13 +241,13 @@ impl Resolver {
         is_certain: bool,
     ) -> Candidate {
         if look.present.is_none() && self.unpublished(candidate).is_none() {
-            return Candidate::Nothing;
+            return Candidate::Nothing { look_again: 0 };
         }
         let since = self.bad.0.peek(candidate).and_then(|bad| bad.absent_since);
         let since = since.filter(|_| is_certain).unwrap_or(look.now);
         if is_certain && look.now.saturating_sub(since) >= GONE_MSEC && self.remove(candidate, look)
         {
-            return Candidate::Nothing;
+            return Candidate::Nothing { look_again: 0 };
         }
         let look_again = look.now + LOOK_AGAIN_MSEC;
         let bad = BadLook {
@@ -246,8 +263,10 @@ impl Resolver {
     /// Ends a name whose files are gone; false when another process is writing.
     fn remove(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> bool {
         if look.present.is_some() {
-            let Some(mut writer) = self.store.write(look.host.lock()) else { return false };
-            writer.remove(candidate.as_str());
+            let Some(mut writer) = self.writer(look.host) else { return false };
+            if look.present.is_some_and(|entry| self.is_same(candidate, entry)) {
+                writer.remove(candidate.as_str());
+            }
         }
         self.bad.0.pop(candidate);
         true
@@ -269,7 +288,7 @@ impl Resolver {
         let is_settled = files.stat().is_settled(host.unix_seconds());
         if let Some((id, parsed)) = present.as_ref().filter(|(_, p)| p.digest == digest) {
             // The same files again: nothing to parse.
-            if let Some(mut writer) = self.store.write(host.lock()) {
+            if let Some(mut writer) = self.writer(host) {
                 writer.restamp(candidate.as_str(), *id, ticket);
             }
             let is_published = true;
@@ -311,7 +330,7 @@ impl Resolver {
         let parsed = Parsed::new(candidate.clone(), set, digest);
         let mut good = Good { parsed, changed: true, is_published: false };
 
-        let Some(mut writer) = self.store.write(look.host.lock()) else { return Ok(good) };
+        let Some(mut writer) = self.writer(look.host) else { return Ok(good) };
         match writer.publish(candidate.as_str(), &record, ticket, look.now) {
             Ok(id) => {
                 drop(writer);
@@ -373,6 +392,15 @@ impl Resolver {
             let look = LookContext { name, present: present.as_ref(), stamps: &stamps, now, host };
             let ticket = self.store.next_ticket();
             let files = match files::read(&self.pairs, &candidate) {
+                // The zone's set is what handshakes get, not the next candidate's: the name is not
+                // gone before its files are absent at a second look, which a clear lets begin.
+                Look::Absent { .. } if present.is_some() => {
+                    self.store.clear();
+                    return Err(RefreshError::Files(format!(
+                        "no files for \"{candidate}\"; until they are found to be gone, the last \
+                         good certificate is served"
+                    )));
+                }
                 Look::Absent { .. } => continue,
                 Look::Present(files) => files,
             };

@@ -66,7 +66,9 @@ fn decide(handshake: &Handshake, alert: *mut c_int) -> c_int {
     if handshake.is_resumed() {
         return resume(handshake, alert, ssl.verify != 0);
     }
-    if let Some(decision) = handshake.kept::<Decision>() {
+    // A session that was resumed by a first ClientHello may not be by the second.
+    let decided = handshake.kept::<Decision>();
+    if let Some(decision) = decided.filter(|d| !matches!(d.outcome, Outcome::Resumed)) {
         // A second ClientHello, after HelloRetryRequest. What is installed stays; NGINX switches
         // to the same context again, which changes nothing.
         if decision.asked.as_deref() == handshake.server_name() {

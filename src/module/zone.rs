@@ -35,6 +35,8 @@ pub(super) struct ZoneConf {
     shm_zone: NonNull<ngx_shm_zone_t>,
     /// The zone's memory, once it is initialised.
     memory: Cell<Option<(SharedZone, Store)>>,
+    /// The number of this configuration in the zone; its workers write while it is the present one.
+    configuration: Cell<u64>,
     /// A context for each security level among the servers that use the zone.
     levels: RefCell<Vec<Context>>,
     /// What this process keeps of the zone; made at the first use, so never in the master.
@@ -54,6 +56,7 @@ impl ZoneConf {
             worker_cache,
             shm_zone,
             memory: Cell::new(None),
+            configuration: Cell::new(0),
             levels: RefCell::default(),
             resolver: RefCell::new(None),
         }
@@ -92,8 +95,9 @@ impl ZoneConf {
     ) -> Option<T> {
         let (shared, store) = self.memory.get()?;
         let mut slot = self.resolver.try_borrow_mut().ok()?;
-        let resolver =
-            slot.get_or_insert_with(|| Resolver::new(store, self.pairs.clone(), self.worker_cache));
+        let resolver = slot.get_or_insert_with(|| {
+            Resolver::new(store, self.configuration.get(), self.pairs.clone(), self.worker_cache)
+        });
         Some(body(resolver, &ZoneHost { zone: self, shared, log }))
     }
 
@@ -230,6 +234,7 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         }
         for_each_zone(cycle, |zone| {
             if let Some(store) = zone.store() {
+                zone.configuration.set(store.next_configuration());
                 store.clear();
             }
         });

@@ -31,6 +31,8 @@ pub(super) const BUCKETS: usize = 4;
 pub(super) const CLEAR_EPOCH: usize = 8;
 /// Publishes, removes and clears so far.
 pub(super) const CHANGES: usize = 9;
+/// Number of the configuration whose workers may write; a reload begins another.
+pub(super) const CONFIGURATION: usize = 10;
 
 /// The last ticket that was drawn; a line of its own, as it is written without the lock.
 pub(super) const CLOCK: usize = 16;

@@ -140,7 +140,7 @@ worker_shutdown_timeout 30s;
 pid $d/nginx.pid;
 error_log $d/error.log $log;
 EOF
-	my $http = "access_log off;\n    root $d/html;\n" . join '',
+	my $http = "access_log off;\n    root $d/html;\n    ssl_protocols TLSv1.2 TLSv1.3;\n" . join '',
 		map { "    ${_}_temp_path $d/temp_$_;\n" } qw/ client_body proxy fastcgi uwsgi scgi /;
 
 	$text =~ s/%%GLOBALS%%/$globals/;
