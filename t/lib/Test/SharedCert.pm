@@ -173,6 +173,7 @@ sub start {
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0) {
 		open STDOUT, '>', '/dev/null';
+		open STDERR, '>>', "$d/start.log";    # what it says is in error.log too
 		exec($BINARY, '-p', "$d/", '-e', "$d/error.log", '-c', "$d/nginx.conf", '-g', 'daemon off;')
 			or POSIX::_exit(127);
 	}
