@@ -55,6 +55,8 @@ my @bad = (
 	['rust_shared_cert x;', $static, qr/unknown zone "x" in .*:\d+/],
 	['limit_req_zone $host zone=other:1m rate=1r/s;', 'rust_shared_cert other;', qr/"other" in .*:\d+/],
 	['', 'rust_shared_cert certs; rust_shared_cert more;', qr/"rust_shared_cert" directive is duplicate in .*:\d+/],
+	['rust_shared_cert certs; rust_shared_cert off;', 'rust_shared_cert certs;',
+		qr/"rust_shared_cert" directive is duplicate in .*:\d+/],
 	['', 'rust_shared_cert;', qr/invalid number of arguments in "rust_shared_cert" directive in/],
 	['', 'rust_shared_cert certs default=a b;', qr/invalid number of arguments/],
 	['', 'rust_shared_cert certs nonsense;', qr/invalid parameter "nonsense" in .*:\d+/],

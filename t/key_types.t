@@ -94,6 +94,13 @@ sub certificate {
 		is($got->{fingerprint} // $got->{error}, $pair->{fingerprint}, "$what: IO::Socket::SSL");
 		is($got->{chain}, 2, 'and its chain');
 
+		my $session = $t->new_session();
+		for my $resumed (0, 1) {
+			$got = $t->handshake($port, $name, version => $perl, session => $session, get => '/');
+			is("$got->{resumed} $got->{body}", "$resumed $name",
+				$resumed ? "$what: resumed" : "$what: a session");
+		}
+
 		$got = $t->s_client($port, $name, $openssl, '-CAfile', $root, '-verify_return_error');
 		is($got->{fingerprint} // $got->{all}, $pair->{fingerprint}, "$what: s_client");
 		is($got->{chain} . $got->{ok}, '21', 'and its chain, verified');
