@@ -75,16 +75,14 @@ impl CertificateSet {
         self.members.iter().filter(move |m| none_is_valid || is_valid(m))
     }
 
-    /// Whether a chain of this set ends where one of `other`, from the same issuer, goes on: what a
-    /// file looks like that was cut between two certificates.
+    /// Whether a chain of this set is shorter than that of `other`, which it is to replace: what a
+    /// file looks like that was cut between two certificates. The issuers say nothing: a CA signs
+    /// with one intermediate today and with another tomorrow.
     pub(crate) fn seems_cut_short(&self, other: &CertificateSet) -> bool {
         self.members.iter().any(|member| {
             let same_type = other.members.iter().find(|o| o.key_type() == member.key_type());
-            let next = same_type.and_then(|o| o.chain().iter().nth(member.chain().len()));
-            let last = member.chain().iter().last().unwrap_or(member.leaf());
-            next.is_some_and(|next| {
-                last.issuer_name().try_cmp(next.subject_name()).is_ok_and(|order| order.is_eq())
-            })
+            let other = same_type.or(other.members.first());
+            other.is_some_and(|other| member.chain().len() < other.chain().len())
         })
     }
 

@@ -67,16 +67,18 @@ for my $order (['cert', 'key'], ['key', 'cert'], ['cert', 'key'], ['key', 'cert'
 	$now = $new;
 }
 
-# a file that is being written
+# a file that is being written; a cut between two certificates leaves a whole chain, but a shorter one
 
-for my $half ('cert', 'key') {
+for my $cut ('cert', 'key', 'leaf') {
 	my $new = $pairs[$next++ % @pairs];
+	my $half = $cut eq 'key' ? 'key' : 'cert';
+	my $part = $cut eq 'leaf' ? $new->{leaf} : substr $new->{$half}, 0, length($new->{$half}) / 2;
 	my $file = $t->dir() . "/certs/a.test.$half.pem";
 
 	$t->install($new, only => $half eq 'cert' ? 'key' : 'cert');
-	spew($file, substr $new->{$half}, 0, length($new->{$half}) / 2);
+	spew($file, $part);
 	$t->clear();
-	is(served(), $now->{serial}, "P3: half a $half: the last good");
+	is(served(), $now->{serial}, "P3: $cut, cut short: the last good");
 
 	spew($file, '');
 	$t->clear();
