@@ -11,6 +11,8 @@ pub(crate) mod handshake;
 pub(crate) mod http;
 #[cfg(not(test))]
 pub(crate) mod log;
+#[cfg(not(test))]
+pub(crate) mod pool;
 pub(crate) mod region;
 #[cfg(not(test))]
 pub(crate) mod shm;

@@ -3,6 +3,7 @@
 
 mod from_files;
 
+use std::cell::Cell;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -169,7 +170,7 @@ impl Resolver {
             (parent.as_ref(), Matched::Parent),
         ];
         let names = candidates.iter().filter_map(|(candidate, _)| *candidate);
-        let stamps = Stamps::take(&self.store, names)?;
+        let stamps = Cell::new(Stamps::take(&self.store, names)?);
 
         let mut expired = None;
         // A candidate that may become good is looked at again, whatever serves in the meantime.
@@ -184,7 +185,7 @@ impl Resolver {
             match self.candidate(candidate, &look) {
                 Candidate::Serves(mut found) => {
                     found.look_again = sooner(found.look_again, pending);
-                    return Some(self.remember(name, found, matched, stamps, now));
+                    return Some(self.remember(name, found, matched, stamps.get(), now));
                 }
                 Candidate::Expired(found) => {
                     pending = sooner(pending, found.look_again);
@@ -196,9 +197,9 @@ impl Resolver {
         if let Some((mut found, matched)) = expired {
             found.look_again = sooner(found.look_again, pending);
             self.report_expired(&found, host);
-            return Some(self.remember(name, found, matched, stamps, now));
+            return Some(self.remember(name, found, matched, stamps.get(), now));
         }
-        self.cache.insert_absent(name, stamps, now + LOOK_AGAIN_MSEC);
+        self.cache.insert_absent(name, stamps.get(), now + LOOK_AGAIN_MSEC);
         None
     }
 
@@ -228,7 +229,7 @@ impl Resolver {
     /// One candidate: what the zone has of it, if that is not older than the last clear, else its
     /// files.
     fn candidate(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
-        let current = look.present.filter(|entry| entry.ticket > look.stamps.clear_epoch());
+        let current = look.present.filter(|entry| entry.ticket > look.clear_epoch());
         if let Some(parsed) = current.and_then(|e| self.parsed(candidate, e.id, look.host)) {
             let found = Found { parsed, status: Status::Zone, look_again: 0, is_published: true };
             return self.offer(found, look);
@@ -259,7 +260,8 @@ impl Resolver {
         }
     }
 
-    /// A set of the zone, parsed; `None` when it is gone by now or cannot be decoded.
+    /// A set of the zone, parsed; `None` when it is gone by now, or cannot be decoded, or when the
+    /// servers of this configuration do not take it: an earlier one may have asked for less.
     fn parsed(&mut self, candidate: &ServerName, id: SetId, host: &dyn Host) -> Option<Rc<Parsed>> {
         if let Some(parsed) = self.cache.parsed(id) {
             return Some(parsed);
@@ -269,6 +271,7 @@ impl Resolver {
         };
         match CertificateSet::from_record(&record, &mut self.decoder, &mut self.chains) {
             Ok(set) => {
+                host.accepts(&set).ok()?;
                 let parsed = Parsed::new(candidate.clone(), set, record.digest);
                 self.cache.insert_parsed(entry.id, &parsed);
                 Some(parsed)

@@ -84,6 +84,13 @@ pub(crate) struct Stamp {
     value: u64,
 }
 
+impl Stamp {
+    /// Whether `later` is of the same stripe, with one change between.
+    pub(crate) fn is_just_before(&self, later: &Stamp) -> bool {
+        self.stripe == later.stripe && self.value.wrapping_add(1) == later.value
+    }
+}
+
 /// Numbers for people and metrics; each is right by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stats {

@@ -9,7 +9,7 @@ use lru::LruCache;
 use crate::certificate::CertificateSet;
 use crate::record::KeyType;
 use crate::server_name::ServerName;
-use crate::store::{SetId, Stamp, Store};
+use crate::store::{Lookup, SetId, Stamp, Store};
 
 /// How many names that nobody serves are remembered, for at most a second each (P15).
 const ABSENT_NAMES: usize = 1_024;
@@ -120,6 +120,18 @@ impl Stamps {
         self.clear_epoch
     }
 
+    /// After a publication of `name` by whoever holds these, who still has the right to write: what
+    /// that announced makes the answer no older. Another change of the stripe meanwhile does.
+    pub(crate) fn after_publication(mut self, store: &Store, name: &ServerName) -> Stamps {
+        let now = store.stamp(name.as_str());
+        for stamp in &mut self.names {
+            if stamp.is_just_before(&now) {
+                *stamp = now;
+            }
+        }
+        self
+    }
+
     /// Whether nothing that could change the answer has happened since; a handful of loads.
     #[inline]
     fn are_current(&self, store: &Store) -> bool {
@@ -144,6 +156,16 @@ pub(crate) struct Entry {
     pub(crate) touched: u64,
     /// The set is in the zone, so that it may be dropped here when it is no longer current.
     pub(crate) is_published: bool,
+}
+
+impl Entry {
+    /// Whether the set is no longer in the zone, but for want of room only: an eviction is not
+    /// announced, a removal is. For the entry of a set's own name.
+    pub(crate) fn was_evicted(&self, store: &Store) -> bool {
+        let [own, ..] = &self.stamps.names;
+        let name = self.parsed.info.name.as_str();
+        self.is_published && store.is_current(own) && store.find(name) == Lookup::Absent
+    }
 }
 
 /// A name that nobody serves, until then.
@@ -230,19 +252,24 @@ impl WorkerCache {
         self.by_id.insert(id, Rc::downgrade(parsed));
     }
 
-    /// Drops what is no longer current and is in the zone besides (P8). Cheap when the zone did
-    /// not change since the last time.
+    /// Drops what is no longer current and is in the zone besides, or was removed from it (P8).
+    /// Cheap when the zone did not change since the last time.
     pub(crate) fn sweep(&mut self, store: &Store) {
         let changes = store.changes();
         if changes == self.swept_at {
             return;
         }
         self.swept_at = changes;
-        let is_old = |entry: &Entry| entry.is_published && !entry.stamps.are_current(store);
+        let is_old = |name: &[u8], entry: &Entry| {
+            let is_own = entry.parsed.info.name.as_str().as_bytes() == name;
+            entry.is_published
+                && !entry.stamps.are_current(store)
+                && !(is_own && entry.was_evicted(store))
+        };
         let old: Vec<Box<[u8]>> = self
             .entries
             .iter()
-            .filter(|(_, entry)| is_old(entry))
+            .filter(|(name, entry)| is_old(name, entry))
             .map(|(name, _)| name.clone())
             .collect();
         for name in old {

@@ -90,6 +90,22 @@ for my $case (@bad) {
 	is($t->test_status(), 1, 'and nginx -t fails');
 }
 
+# a server without a certificate, beside a default that has a zone only
+
+for my $protocol ('ssl', 'quic') {
+	if ($protocol eq 'quic' && $t->nginx_version() !~ /http_v3_module/) {
+		next;
+	}
+	my $both = $template =~ s/%%HTTP%%/server {
+		listen 127.0.0.1:%%PORT_tls%% $protocol; server_name off.test; rust_shared_cert off; }/r
+		=~ s/%%SERVER%%/rust_shared_cert certs;/r =~ s/%%PORT_tls%% ssl/%%PORT_tls%% $protocol/r;
+	# the default server is the first
+	$both =~ s/(    server \{\s+listen[^}]+off; \})(.*?)(    server \{.*?\n    \})/$3$2$1/s;
+	like($t->conf_error($both),
+		qr/\[emerg\].*no "ssl_certificate" is defined for the "listen ... $protocol" directive in/,
+		"off without a certificate, $protocol");
+}
+
 # the zone may come after its use
 
 my $text = $template =~ s/    rust_shared_cert_zone zone=certs:1m;\n//r;

@@ -24,6 +24,7 @@ http {
 
     rust_shared_cert_zone zone=certs:100k worker_cache=1;
     rust_shared_cert_zone zone=tiny:64k;
+    rust_shared_cert_zone zone=small:64k;
 
     server {
         listen 127.0.0.1:%%PORT_tls%% ssl;
@@ -40,7 +41,15 @@ http {
     }
 
     server {
+        listen 127.0.0.1:%%PORT_small%% ssl;
+        rust_shared_cert small;
+
+        location = /status { return 200 $rust_shared_cert_status; }
+    }
+
+    server {
         listen 127.0.0.1:%%PORT_control%%;
+        location = /small { rust_shared_cert_clear small; }
         location = /clear { rust_shared_cert_clear certs; }
         location = /tiny { rust_shared_cert_clear tiny; }
     }
@@ -111,6 +120,21 @@ for my $round (1 .. 6) {
 	is(served($hot), 'ok', "P2: of the one in use too");
 }
 is($t->clear('?name=n9.test')->{status}, 200, 'a clear of a name in a full zone');
+
+# what was evicted is in the worker's cache, and is the last good of it when the files are bad
+
+my $last = 0;
+for my $round (1, 2) {
+	$last = grep { (served($pair{$_}, 'small'))[1] eq 'hit' } sort keys %pair;
+}
+# a change of one name is taken for one of others, now and then
+cmp_ok($last, '>=', 65, "P14: names of a small zone are served from the worker's cache");
+spew($t->dir() . "/certs/$_.cert.pem", 'bad') for sort keys %pair;
+is($t->http('control', 'GET /small')->{json}{cleared} < keys %pair, 1, 'a clear; not all are in the zone');
+is(scalar(grep { served($pair{$_}, 'small') ne 'ok' } sort keys %pair), 0,
+	'P3: the last good of all, also of those that were evicted');
+select undef, undef, undef, 9;
+is(scalar(grep { served($pair{$_}, 'small') ne 'ok' } sort keys %pair), 0, 'P3: and later');
 
 is_deeply([$t->worker_pids()], [$worker], 'P4: the same worker');
 is(join("\n", $t->log_lines(qr/no memory|already free|\[crit\]/)), '', 'no complaint of the slab');

@@ -59,6 +59,14 @@ http {
     }
 
     server {
+        listen 127.0.0.1:%%PORT_names%% ssl;
+        server_name open.test one.test;
+        ssl_verify_client on;
+        ssl_client_certificate one.pem;
+        location = /who { return 200 "$ssl_server_name $ssl_client_verify $ssl_session_reused"; }
+    }
+
+    server {
         listen 127.0.0.1:%%PORT_two%% ssl;
         ssl_verify_client on;
         ssl_client_certificate two.pem;
@@ -97,6 +105,14 @@ for my $version ('TLSv1_2', 'TLSv1_3') {
 	is(who('tls', 'open.test', $version, undef, $open), 'open.test NONE r', "$version: resumed");
 	like(who('tls', 'one.test', $version, 'one', $one), qr/^one\.test SUCCESS [r.]$/,
 		"$version: at home");
+
+	# a server that verifies has two names, and they are one server
+
+	my $names = session('names', 'open.test', $version, 'one');
+	for my $name ('open.test', 'one.test', 'OPEN.test', 'open.test.') {
+		like(who('names', $name, $version, 'one', $names), qr/ SUCCESS [r.]$/,
+			"$version: at $name of the same server");
+	}
 
 	# on one port
 

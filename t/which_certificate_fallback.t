@@ -39,6 +39,12 @@ http {
     }
 
     server {
+        listen 127.0.0.1:%%PORT_static%% ssl;
+        server_name neither.test;
+        location = /status { return 200 "neither $rust_shared_cert_status"; }
+    }
+
+    server {
         listen 127.0.0.1:%%PORT_variable%% ssl;
         rust_shared_cert certs;
         ssl_certificate %%DIR%%/variable/$ssl_server_name.cert.pem;
@@ -91,6 +97,11 @@ is(served('static', 'a.test'), $pair{'a.test'}{serial}, 'static: the zone first'
 is(served('static', 'x.test'), $rsa->{serial}, 'static: not in the zone');
 is(served('static', undef), $rsa->{serial}, 'static: no name');
 is($t->handshake('static', 'x.test', get => '/status')->{body}, 'static', 'static: the status');
+
+# a server with neither certificate nor directive, beside that one: what the listen default has
+
+is(served('static', 'neither.test'), $rsa->{serial}, 'neither: the static one of the default');
+is($t->handshake('static', 'neither.test', get => '/status')->{body}, 'neither static', 'its status');
 
 # the zone's ECDSA certificate takes the place of all that the server has, of its RSA too
 

@@ -46,8 +46,13 @@ pub(crate) fn by_name(zone: &str, name: &[u8], resolver: &mut Resolver, host: &d
             Reply::problem(422, "the certificate cannot be used", &reason)
         }
         Err(RefreshError::Busy) => {
-            Reply::problem(503, "the zone is locked", "another process is writing; try again")
+            Reply::problem(503, "the name is being changed", "another process is writing; try again")
         }
+        Err(RefreshError::OldWorker) => Reply::problem(
+            503,
+            "the worker is shutting down",
+            "it belongs to a configuration before the present one; everything was cleared; try again",
+        ),
     }
 }
 

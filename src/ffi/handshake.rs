@@ -1,11 +1,12 @@
 //! One TLS handshake, as the servername callback sees it.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
 
 use foreign_types::ForeignTypeRef;
 use once_cell::sync::OnceCell;
 use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::pkey::{PKeyRef, Private};
 use openssl::stack::StackRef;
 use openssl::x509::{X509, X509Ref};
@@ -13,10 +14,11 @@ use openssl_sys as ossl;
 
 use nginx_sys::{
     ngx_connection_t, ngx_http_conf_ctx_t, ngx_http_connection_t, ngx_http_ssl_servername,
-    ngx_pool_cleanup_add, ngx_ssl_connection_index,
+    ngx_ssl_connection_index,
 };
 
 use super::log::Log;
+use super::pool::keep_in_pool;
 
 /// What the servername callback returns (`SSL_CTX_set_tlsext_servername_callback(3)`).
 pub(crate) const TLSEXT_ERR_OK: c_int = ossl::SSL_TLSEXT_ERR_OK;
@@ -200,26 +202,15 @@ impl Handshake {
     /// Keeps a value with the connection; dropped when its pool is destroyed. `None` when memory
     /// is short.
     pub(crate) fn keep<T>(&self, value: T) -> Option<&T> {
-        unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
-            // SAFETY: data is the value that keep() wrote; NGINX runs a cleanup once.
-            unsafe { ptr::drop_in_place(data.cast::<T>()) }
-        }
-
-        const { assert!(align_of::<T>() <= 16) };
         let index = state_index()?;
-        // SAFETY: the pool is the connection's and lives longer than its SSL; with a size,
-        // ngx_pool_cleanup_add() allocates aligned memory for the data. The handler is set after
-        // the value is written.
+        // SAFETY: the pool is the connection's and lives longer than its SSL; the module is there
+        // for as long as the cycle of the connection.
         unsafe {
-            let pool = (*self.connection.as_ptr()).pool;
-            let cleanup = NonNull::new(ngx_pool_cleanup_add(pool, size_of::<T>().max(1)))?;
-            let data = (*cleanup.as_ptr()).data.cast::<T>();
-            data.write(value);
-            (*cleanup.as_ptr()).handler = Some(drop_value::<T>);
-            if ossl::SSL_set_ex_data(self.ssl.as_ptr(), index, data.cast()) != 1 {
+            let data = keep_in_pool((*self.connection.as_ptr()).pool, value)?;
+            if ossl::SSL_set_ex_data(self.ssl.as_ptr(), index, data.as_ptr().cast()) != 1 {
                 return None;
             }
-            Some(&*data)
+            Some(data.as_ref())
         }
     }
 }
@@ -258,11 +249,17 @@ impl Established {
         unsafe { kept_by(self.0.as_ptr()) }
     }
 
-    /// The type of key that signed for us, as an OpenSSL NID (`SSL_get_signature_type_nid(3)`).
-    pub(crate) fn signature_type(&self) -> Option<c_int> {
-        let mut nid = 0;
-        // SAFETY: the SSL is live.
-        let known = unsafe { ossl::SSL_get_signature_type_nid(self.0.as_ptr(), &mut nid) } == 1;
-        known.then_some(nid)
+    /// SHA-256 of the certificate that was sent: after a handshake `SSL_get_certificate()` gives
+    /// the one whose key signed.
+    pub(crate) fn sent_fingerprint(&self) -> Option<[u8; 32]> {
+        // SAFETY: the SSL is live; the certificate belongs to it.
+        unsafe {
+            let certificate = ossl::SSL_get_certificate(self.0.as_ptr());
+            if certificate.is_null() {
+                return None;
+            }
+            let digest = X509Ref::from_ptr(certificate).digest(MessageDigest::sha256()).ok()?;
+            digest.as_ref().try_into().ok()
+        }
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for ShmError {
 }
 
 /// A zone that NGINX has mapped.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SharedZone(NonNull<ngx_slab_pool_t>);
 
 /// The block's length, kept in its first words, in front of what the store sees.

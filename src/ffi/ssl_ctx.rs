@@ -51,35 +51,11 @@ impl Context {
         unsafe { ossl::SSL_CTX_get_security_level(self.as_ptr()) }
     }
 
-    /// Whether a connection of this context would take the certificates. OpenSSL says it itself:
-    /// they are installed on an SSL that is thrown away.
-    pub(crate) fn accepts<'a>(
-        self,
-        set: impl Iterator<Item = Installable<'a>>,
-    ) -> Result<(), ErrorStack> {
-        // SAFETY: the context is live; SSL_free() releases the references that the SSL took.
-        unsafe {
-            let ssl = ossl::SSL_new(self.as_ptr());
-            if ssl.is_null() {
-                return Err(ErrorStack::get());
-            }
-            let mut result = Ok(());
-            for member in set {
-                let done = ossl::SSL_use_cert_and_key(
-                    ssl,
-                    member.leaf.as_ptr(),
-                    member.key.as_ptr(),
-                    member.chain.as_ptr().cast(),
-                    1,
-                );
-                if done != 1 {
-                    result = Err(ErrorStack::get());
-                    break;
-                }
-            }
-            ossl::SSL_free(ssl);
-            result
-        }
+    /// A connection of this context that certificates can be tried on.
+    pub(crate) fn trial(self) -> Result<Trial, ErrorStack> {
+        // SAFETY: the context is live; the SSL takes a reference of its own to it.
+        let ssl = unsafe { ossl::SSL_new(self.as_ptr()) };
+        NonNull::new(ssl).map(Trial).ok_or_else(ErrorStack::get)
     }
 
     /// Sets the session id context to a digest of `parts`, of the static certificates and of the
@@ -156,5 +132,48 @@ impl Context {
             }
         }
         Ok(())
+    }
+}
+
+/// An SSL that never connects: OpenSSL says itself whether a connection of its context would take
+/// certificates.
+pub(crate) struct Trial(NonNull<ossl::SSL>);
+
+impl Trial {
+    /// Whether the certificates are accepted. Nothing of them stays. Leaves OpenSSL's error queue
+    /// empty.
+    pub(crate) fn accepts<'a>(
+        &self,
+        set: impl Iterator<Item = Installable<'a>>,
+    ) -> Result<(), ErrorStack> {
+        let ssl = self.0.as_ptr();
+        let mut result = Ok(());
+        // SAFETY: the SSL is ours. OpenSSL takes its own references to certificate, key and chain
+        // (SSL_use_cert_and_key(3)), which SSL_certs_clear() releases.
+        unsafe {
+            for member in set {
+                let done = ossl::SSL_use_cert_and_key(
+                    ssl,
+                    member.leaf.as_ptr(),
+                    member.key.as_ptr(),
+                    member.chain.as_ptr().cast(),
+                    1,
+                );
+                if done != 1 {
+                    result = Err(ErrorStack::get());
+                    break;
+                }
+            }
+            ossl::SSL_certs_clear(ssl);
+        }
+        drop(ErrorStack::get());
+        result
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // SAFETY: made by SSL_new() and freed once.
+        unsafe { ossl::SSL_free(self.0.as_ptr()) }
     }
 }

@@ -1,5 +1,6 @@
 //! A candidate's files: read, checked, published; the last good while they are not.
 
+use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -46,10 +47,18 @@ pub(super) struct LookContext<'a> {
     pub(super) name: &'a ServerName,
     /// What the zone has of the candidate.
     pub(super) present: Option<&'a store::Entry>,
-    pub(super) stamps: &'a Stamps,
+    /// What the answer will hold by.
+    pub(super) stamps: &'a Cell<Stamps>,
     /// Monotonic ms.
     pub(super) now: u64,
     pub(super) host: &'a dyn Host,
+}
+
+impl LookContext<'_> {
+    /// The zone's, from before the look.
+    pub(super) fn clear_epoch(&self) -> u64 {
+        self.stamps.get().clear_epoch()
+    }
 }
 
 /// Files that must not take the place of what serves.
@@ -80,8 +89,11 @@ pub(crate) struct Refreshed {
 pub(crate) enum RefreshError {
     /// The files are absent or bad: path and reason.
     Files(String),
-    /// Another process is writing to the zone.
+    /// The name changes too often to be read.
     Busy,
+    /// This worker is of a configuration before the present one, and knows its files only. Everything
+    /// was cleared.
+    OldWorker,
 }
 
 /// Files that serve.
@@ -151,7 +163,7 @@ impl Resolver {
         }
         let look_again = look.now + LOOK_AGAIN_MSEC;
         let bad = BadLook {
-            clear_epoch: look.stamps.clear_epoch(),
+            clear_epoch: look.clear_epoch(),
             look_again,
             stat: (!error.may_pass).then(|| stat.clone()),
             absent_since: None,
@@ -172,7 +184,7 @@ impl Resolver {
     /// When to look again at files that were bad at the last look and did not change since.
     fn is_still_bad(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Option<u64> {
         let bad = self.bad.0.get_mut(candidate)?;
-        if bad.clear_epoch != look.stamps.clear_epoch() {
+        if bad.clear_epoch != look.clear_epoch() {
             return None;
         }
         if look.now < bad.look_again {
@@ -226,11 +238,13 @@ impl Resolver {
         }
     }
 
-    /// A set that did not fit into the zone lives in the cache, under its own name.
+    /// A set that did not fit into the zone, or was evicted from it, lives in the cache, under its
+    /// own name.
     fn unpublished(&self, candidate: &ServerName) -> Option<Rc<Parsed>> {
         let entry = self.cache.last(candidate.as_str().as_bytes())?;
-        let is_own = entry.parsed.info.name == *candidate && !entry.is_published;
-        is_own.then(|| Rc::clone(&entry.parsed))
+        let is_own = entry.parsed.info.name == *candidate;
+        let is_kept = is_own && (!entry.is_published || entry.was_evicted(&self.store));
+        is_kept.then(|| Rc::clone(&entry.parsed))
     }
 
     /// All files are absent: the last good serves until they are absent at a second look.
@@ -251,7 +265,7 @@ impl Resolver {
         }
         let look_again = look.now + LOOK_AGAIN_MSEC;
         let bad = BadLook {
-            clear_epoch: look.stamps.clear_epoch(),
+            clear_epoch: look.clear_epoch(),
             look_again,
             stat: None,
             absent_since: is_certain.then_some(since),
@@ -333,6 +347,8 @@ impl Resolver {
         let Some(mut writer) = self.writer(look.host) else { return Ok(good) };
         match writer.publish(candidate.as_str(), &record, ticket, look.now) {
             Ok(id) => {
+                // What this very publication announced is in the answer.
+                look.stamps.set(look.stamps.get().after_publication(&self.store, candidate));
                 drop(writer);
                 self.cache.insert_parsed(id, &good.parsed);
                 good.is_published = true;
@@ -380,8 +396,13 @@ impl Resolver {
         name: &ServerName,
         host: &dyn Host,
     ) -> Result<Refreshed, RefreshError> {
+        if self.store.configuration() != self.configuration {
+            self.store.clear();
+            return Err(RefreshError::OldWorker);
+        }
         let now = host.monotonic_msec();
         let stamps = Stamps::take(&self.store, std::iter::once(name)).ok_or(RefreshError::Busy)?;
+        let stamps = Cell::new(stamps);
         for candidate in [Some(name.clone()), name.wildcard(), name.parent()].into_iter().flatten()
         {
             let present = match self.store.find(candidate.as_str()) {

@@ -9,12 +9,12 @@ use nginx_sys::{
     ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_ssl_module,
     ngx_http_ssl_srv_conf_t, ngx_str_t,
 };
-use ngx::core::Pool;
 
 use super::boundary::guard;
 use super::zone::ZoneConf;
 use crate::ffi::conf::{CONF_ERROR, CONF_OK, Position, emerg_plain};
 use crate::ffi::log::Log;
+use crate::ffi::pool::keep_in_pool;
 use crate::server_name::ServerName;
 
 /// The name of a zone in a directive. It may stand before the zone's own directive: it is
@@ -100,7 +100,7 @@ pub(super) struct LocationConf {
 unsafe fn create<T: Default>(entry: &'static str, cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: by the contract; cf->pool is the cycle's.
     guard(entry, unsafe { Log::from_raw((*cf).log) }, ptr::null_mut(), || unsafe {
-        Pool::from_ngx_pool((*cf).pool).allocate(T::default()).cast()
+        keep_in_pool((*cf).pool, T::default()).map_or(ptr::null_mut(), |value| value.as_ptr().cast())
     })
 }
 

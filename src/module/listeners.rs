@@ -82,15 +82,15 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         // SAFETY: ports is NULL or an array of the configuration that is being read.
         match unsafe { server_that_cannot_serve(core.ports) } {
             None => NGX_OK as ngx_int_t,
-            Some(server) => {
+            Some((server, protocol)) => {
                 // SAFETY: cf is NGINX's; the file name is a NUL-terminated text of the cycle.
                 unsafe {
                     let file = std::ffi::CStr::from_ptr(server.core.file_name.cast());
                     emerg_plain(
                         cf,
                         format_args!(
-                            "no \"ssl_certificate\" is defined for the \"listen ... ssl\" \
-                             directive in {}:{}",
+                            "no \"ssl_certificate\" is defined for the \
+                             \"listen ... {protocol}\" directive in {}:{}",
                             file.to_string_lossy(),
                             server.core.line
                         ),
@@ -191,14 +191,14 @@ fn set_session_context(
 ///
 /// # Safety
 /// `ports` is NULL or the ports of the configuration that has been read.
-unsafe fn server_that_cannot_serve<'a>(ports: *mut ngx_array_t) -> Option<Server<'a>> {
+unsafe fn server_that_cannot_serve<'a>(
+    ports: *mut ngx_array_t,
+) -> Option<(Server<'a>, &'static str)> {
     // SAFETY: by the contract; the types are those of ngx_http_add_listen().
     unsafe {
         let ports = elements::<ngx_http_conf_port_t>(ports.as_ref()?);
         for addr in ports.iter().flat_map(|p| elements::<ngx_http_conf_addr_t>(&p.addrs)) {
-            if addr.opt.ssl() == 0 {
-                continue;
-            }
+            let Some(protocol) = tls_protocol(addr) else { continue };
             let Some(default) = Server::from_raw(addr.default_server) else { continue };
             if default.ours.zone().is_none() || default.has_static() {
                 continue;
@@ -207,12 +207,21 @@ unsafe fn server_that_cannot_serve<'a>(ports: *mut ngx_array_t) -> Option<Server
                 let Some(server) = Server::from_raw(server) else { continue };
                 let is_off = matches!(*server.ours.setting.borrow(), Setting::Off);
                 if is_off && !server.has_static() && server.ssl.reject_handshake != 1 {
-                    return Some(server);
+                    return Some((server, protocol));
                 }
             }
         }
     }
     None
+}
+
+/// The parameter of `listen` that asks for certificates.
+fn tls_protocol(addr: &ngx_http_conf_addr_t) -> Option<&'static str> {
+    #[cfg(ngx_feature = "http_v3")]
+    if addr.opt.quic() != 0 {
+        return Some("quic");
+    }
+    (addr.opt.ssl() != 0).then_some("ssl")
 }
 
 /// # Safety

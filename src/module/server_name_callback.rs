@@ -1,8 +1,10 @@
 //! The hook: OpenSSL's servername callback in the workers.
 
 use std::ffi::{c_int, c_void};
+use std::ptr;
 use std::rc::Rc;
 
+use nginx_sys::{ngx_http_conf_ctx_t, ngx_http_ssl_srv_conf_t};
 use openssl_sys::SSL;
 
 use super::boundary::{guard, panic_if_asked};
@@ -52,20 +54,6 @@ fn decide(handshake: &Handshake, alert: *mut c_int) -> c_int {
         return rc;
     }
 
-    // SAFETY: both contexts belong to the cycle of the connection.
-    let ((chosen, ssl), (default, _)) = unsafe {
-        (server_confs(handshake.chosen_server()), server_confs(handshake.default_server()))
-    };
-    // SAFETY: the SSL module's configuration of the chosen server.
-    let (Some(chosen), Some(ssl)) = (chosen, unsafe { ssl.as_ref() }) else { return rc };
-
-    // A server that has nothing of its own is served with what the listen default has.
-    let server = if chosen.is_unset() && ssl.ssl.ctx.is_null() { default } else { Some(chosen) };
-    let Some(server) = server.filter(|s| s.zone().is_some()) else { return rc };
-
-    if handshake.is_resumed() {
-        return resume(handshake, alert, ssl.verify != 0);
-    }
     // A session that was resumed by a first ClientHello may not be by the second.
     let decided = handshake.kept::<Decision>();
     if let Some(decision) = decided.filter(|d| !matches!(d.outcome, Outcome::Resumed)) {
@@ -76,20 +64,68 @@ fn decide(handshake: &Handshake, alert: *mut c_int) -> c_int {
         }
         return handshake.refuse(alert, Alert::IllegalParameter);
     }
-    serve(handshake, alert, server, has_static(ssl))
+
+    // SAFETY: both contexts belong to the cycle of the connection.
+    let (chosen, default) = unsafe {
+        (Choice::of(handshake.chosen_server()), Choice::of(handshake.default_server()))
+    };
+    let (Some(chosen), Some(default)) = (chosen, default) else { return rc };
+    let is_default = chosen.has_nothing() || ptr::eq(chosen.server, default.server);
+    let choice = if is_default { default } else { chosen };
+    if choice.server.zone().is_none() {
+        return rc;
+    }
+
+    if handshake.is_resumed() {
+        return resume(handshake, alert, choice.ssl.verify != 0 && !is_default);
+    }
+    serve(handshake, alert, choice.server, has_static(choice.ssl))
+}
+
+/// A server that may serve the connection.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    server: &'a ServerConf,
+    ssl: &'a ngx_http_ssl_srv_conf_t,
+}
+
+impl<'a> Choice<'a> {
+    /// # Safety
+    /// `ctx` is the context of a server of a live cycle.
+    unsafe fn of(ctx: *mut ngx_http_conf_ctx_t) -> Option<Choice<'a>> {
+        // SAFETY: by the contract; the SSL module's configuration lives as long as ours.
+        unsafe {
+            let (server, ssl) = server_confs(ctx);
+            Some(Choice { server: server?, ssl: ssl.as_ref()? })
+        }
+    }
+
+    /// Neither a certificate nor our directive: NGINX leaves the connection in the context of the
+    /// listen default, and what that has is what serves.
+    fn has_nothing(&self) -> bool {
+        self.server.is_unset() && self.ssl.ssl.ctx.is_null()
+    }
 }
 
 /// No lookup, no install, no refusal for want of a certificate: none is sent. But before NGINX
 /// chose servers ahead of sessions, a session was resumed in the listen default's context whatever
-/// the server: one that was made elsewhere must not enter where clients are verified.
-fn resume(handshake: &Handshake, alert: *mut c_int, verifies_clients: bool) -> c_int {
-    if verifies_clients && handshake.session_host_name() != handshake.server_name() {
+/// the server: one that was made elsewhere must not enter a server that `may_be_entered_wrongly`,
+/// because it verifies clients and is not that default.
+fn resume(handshake: &Handshake, alert: *mut c_int, may_be_entered_wrongly: bool) -> c_int {
+    let is_checked = cfg!(ngx_ssl_client_hello_cb) || !may_be_entered_wrongly;
+    if !is_checked && !is_same_name(handshake.session_host_name(), handshake.server_name()) {
         return handshake.refuse(alert, Alert::AccessDenied);
     }
     if handshake.kept::<Decision>().is_none() {
         handshake.keep(Decision { asked: None, outcome: Outcome::Resumed });
     }
     TLSEXT_ERR_OK
+}
+
+/// Whether two names find the same server.
+fn is_same_name(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    let normal = |name: &[u8]| name.strip_suffix(b".").unwrap_or(name).to_ascii_lowercase();
+    a.map(normal) == b.map(normal)
 }
 
 fn serve(handshake: &Handshake, alert: *mut c_int, server: &ServerConf, has_static: bool) -> c_int {

@@ -12,7 +12,6 @@ use crate::ffi::handshake::Established;
 use crate::ffi::http::Request;
 use crate::ffi::log::Log;
 use crate::lookup::{Matched, Status};
-use crate::record::KeyType;
 use crate::worker_cache::{MemberInfo, SetInfo};
 
 /// What a variable tells; its place in the table is the variable's `data`.
@@ -112,22 +111,12 @@ fn not_after(connection: &Established, outcome: &Outcome) -> Option<String> {
     sent_member(connection, outcome).map(|member| member.not_after.to_string())
 }
 
-/// The member whose certificate was sent: the one whose key signed.
+/// The member whose certificate was sent.
 fn sent_member<'a>(connection: &Established, outcome: &'a Outcome) -> Option<&'a MemberInfo> {
     let (info, ..) = set(outcome)?;
     if let [only] = &*info.members {
         return Some(only);
     }
-    let signed = connection.signature_type()?;
-    let is_type = |member: &&MemberInfo| match member.key_type {
-        // An RSA key signs with PKCS #1 or with PSS (rsa_pss_rsae_*, RFC 8446, section 4.2.3).
-        KeyType::Rsa => {
-            signed == openssl_sys::EVP_PKEY_RSA || signed == openssl_sys::EVP_PKEY_RSA_PSS
-        }
-        KeyType::RsaPss => signed == openssl_sys::EVP_PKEY_RSA_PSS,
-        KeyType::Ec => signed == openssl_sys::EVP_PKEY_EC,
-        KeyType::Ed25519 => signed == openssl_sys::EVP_PKEY_ED25519,
-        KeyType::Ed448 => signed == openssl_sys::EVP_PKEY_ED448,
-    };
-    info.members.iter().find(is_type)
+    let sent = connection.sent_fingerprint()?;
+    info.members.iter().find(|member| member.fingerprint == sent)
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nginx_sys::{
     NGX_OK, ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_cycle_t, ngx_event_t, ngx_int_t,
+    ngx_new_binary,
 };
 
 use super::boundary::guard;
-use super::zone::for_each_zone;
+use super::zone::{clear_all, for_each_zone};
 use crate::ffi::log::Log;
 
 /// How often, in ms: parsed sets are gone at most twice this after they were replaced (P8: 10 s).
@@ -26,18 +27,22 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: NGINX's argument.
     let log = unsafe { Log::from_raw((*cycle).log) };
-    // A worker without the timer serves all the same.
     guard("init_process", log, NGX_OK as ngx_int_t, || {
-        let mut zones = 0;
-        for_each_zone(cycle, |_| zones += 1);
-        if zones > 0 && !STARTED.swap(true, Ordering::Relaxed) {
-            start_timer(cycle);
+        // The master has started another binary, and goes back to workers of its own (HUP): clears
+        // meanwhile reached the zones of the other master only.
+        // SAFETY: an integer of the master, as it was when this process was forked.
+        if unsafe { ngx_new_binary } != 0 {
+            clear_all(cycle);
         }
         NGX_OK as ngx_int_t
     })
 }
 
-fn start_timer(cycle: *mut ngx_cycle_t) {
+/// Starts the timer of this process, once.
+pub(super) fn start_timer() {
+    if STARTED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     // SAFETY: both are C structures for which NGINX itself takes zeroed memory as the beginning.
     // The event tree points to them for as long as the process lives: they are never freed.
     let timer: *mut Timer = Box::into_raw(unsafe { Box::new(MaybeUninit::zeroed().assume_init()) });
@@ -46,7 +51,7 @@ fn start_timer(cycle: *mut ngx_cycle_t) {
         (*timer).connection.fd = -1;
         (*timer).event.data = (&raw mut (*timer).connection).cast();
         (*timer).event.handler = Some(sweep);
-        (*timer).event.log = (*cycle).log;
+        (*timer).event.log = (*ngx_cycle).log;
         // It does not keep a worker from ending.
         (*timer).event.set_cancelable(1);
         ngx_add_timer(&raw mut (*timer).event, SWEEP_MSEC);

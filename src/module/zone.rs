@@ -6,9 +6,11 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_OK, ngx_cycle_t, ngx_http_module, ngx_int_t, ngx_module_t, ngx_shm_zone_t,
-    ngx_test_config,
+    NGX_ERROR, NGX_OK, NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_http_module, ngx_int_t,
+    ngx_module_t, ngx_process, ngx_shm_zone_t, ngx_test_config, ngx_uint_t,
 };
+
+use once_cell::unsync::OnceCell;
 
 use super::boundary::guard;
 use super::conf::MainConf;
@@ -17,7 +19,7 @@ use crate::ffi::clock;
 use crate::ffi::handshake::Installable;
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::SharedZone;
-use crate::ffi::ssl_ctx::Context;
+use crate::ffi::ssl_ctx::{Context, Trial};
 use crate::files::Pair;
 use crate::lookup::{Host, Resolver};
 use crate::store::{Store, StoreError, ZoneLock};
@@ -38,9 +40,15 @@ pub(super) struct ZoneConf {
     /// The number of this configuration in the zone; its workers write while it is the present one.
     configuration: Cell<u64>,
     /// A context for each security level among the servers that use the zone.
-    levels: RefCell<Vec<Context>>,
+    levels: RefCell<Vec<SecurityLevel>>,
     /// What this process keeps of the zone; made at the first use, so never in the master.
     resolver: RefCell<Option<Resolver>>,
+}
+
+/// A context, and what certificates are tried on for it; made at the first use.
+struct SecurityLevel {
+    context: Context,
+    trial: OnceCell<Trial>,
 }
 
 impl ZoneConf {
@@ -76,8 +84,8 @@ impl ZoneConf {
     pub(super) fn add_context(&self, context: Context) {
         let level = context.security_level();
         let mut levels = self.levels.borrow_mut();
-        if !levels.iter().any(|known| known.security_level() == level) {
-            levels.push(context);
+        if !levels.iter().any(|known| known.context.security_level() == level) {
+            levels.push(SecurityLevel { context, trial: OnceCell::new() });
         }
     }
 
@@ -96,6 +104,7 @@ impl ZoneConf {
         let (shared, store) = self.memory.get()?;
         let mut slot = self.resolver.try_borrow_mut().ok()?;
         let resolver = slot.get_or_insert_with(|| {
+            super::worker::start_timer();
             Resolver::new(store, self.configuration.get(), self.pairs.clone(), self.worker_cache)
         });
         Some(body(resolver, &ZoneHost { zone: self, shared, log }))
@@ -139,13 +148,14 @@ impl Host for ZoneHost<'_> {
     }
 
     fn accepts(&self, set: &CertificateSet) -> Result<(), String> {
-        for context in self.zone.levels.borrow().iter() {
+        for level in self.zone.levels.borrow().iter() {
             let members = set.members().iter().map(|m| Installable {
                 leaf: m.leaf(),
                 key: m.key(),
                 chain: m.chain(),
             });
-            context.accepts(members).map_err(|e| reason(&e))?;
+            let trial = level.trial.get_or_try_init(|| level.context.trial());
+            trial.and_then(|trial| trial.accepts(members)).map_err(|e| reason(&e))?;
         }
         Ok(())
     }
@@ -238,16 +248,46 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
                 store.clear();
             }
         });
+        // SAFETY: an integer that only this thread changes.
+        if unsafe { ngx_process } == NGX_PROCESS_SINGLE as ngx_uint_t {
+            // SAFETY: still the cycle before this one; it lives as long as its connections.
+            leave_freed_zones(unsafe { ngx_cycle }, cycle);
+        }
         NGX_OK as ngx_int_t
     })
 }
 
+/// With `master_process off`, connections of the old cycle live on in this process, but NGINX unmaps
+/// the zones that the new one does not keep: no handshake may look into them any more.
+fn leave_freed_zones(old: *mut ngx_cycle_t, new: *mut ngx_cycle_t) {
+    let mut kept = Vec::new();
+    for_each_zone(new, |zone| kept.extend(zone.memory.get().map(|(shared, _)| shared)));
+    for_each_zone(old, |zone| {
+        if zone.memory.get().is_some_and(|(shared, _)| !kept.contains(&shared)) {
+            zone.forget();
+            zone.memory.set(None);
+        }
+    });
+}
+
+/// Clears all zones of a cycle.
+pub(super) fn clear_all(cycle: *mut ngx_cycle_t) {
+    for_each_zone(cycle, |zone| {
+        if let Some(store) = zone.store() {
+            store.clear();
+        }
+    });
+}
+
 /// Visits the zones of a cycle; none when it has no http block.
 pub(super) fn for_each_zone(cycle: *mut ngx_cycle_t, mut visit: impl FnMut(&ZoneConf)) {
-    // SAFETY: conf_ctx of the http module is NULL or the context of the http block of this cycle,
-    // whose main_conf has our entry.
+    // SAFETY: conf_ctx is NULL in the cycle that main() begins with; of the http module it is NULL
+    // or the context of the http block of this cycle, whose main_conf has our entry.
     let main = unsafe {
         let http = ngx_http_module.index;
+        if (*cycle).conf_ctx.is_null() {
+            return;
+        }
         let ctx = (*(*cycle).conf_ctx.add(http)).cast::<nginx_sys::ngx_http_conf_ctx_t>();
         if ctx.is_null() {
             return;
