@@ -39,6 +39,9 @@ impl KeyType {
 pub(crate) enum Source {
     /// Read from files by a worker; may be evicted and is read again.
     Lazy = 1,
+    /// Read from files by the master at a start or reload. Serves all names of its certificate,
+    /// and is never evicted.
+    Startup = 2,
 }
 
 impl Source {
@@ -46,6 +49,7 @@ impl Source {
     pub(crate) fn from_u8(value: u8) -> Option<Source> {
         match value {
             1 => Some(Source::Lazy),
+            2 => Some(Source::Startup),
             _ => None,
         }
     }

@@ -2,20 +2,25 @@
 //!
 //! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
 //! - `arena`, `bins`: space. `name`, `set`, `blob`: what is in the blocks.
-//! - `read`: lookups. `write`, `publish`, `index`, `evict`: changes. `repair`: after a kill.
+//! - `control`: words that stand for themselves.
+//! - `read`: lookups. `write`, `publish`, `looks`, `index`, `evict`: changes. `repair`: after a kill.
 //!
 //! Whatever a process that is killed or stopped leaves behind, readers go on at once: a set is
 //! published by one store and never changed, and its block is told to be gone before it is wiped.
+
+#![allow(dead_code, reason = "not everything has a caller yet")]
 
 mod arena;
 mod bins;
 mod blob;
 #[cfg(test)]
 mod check;
+mod control;
 mod evict;
 mod hash;
 mod index;
 mod layout;
+mod looks;
 mod name;
 mod publish;
 mod read;
@@ -29,12 +34,12 @@ mod zone;
 
 use std::sync::atomic::Ordering;
 
+pub(crate) use self::publish::Publication;
 pub(crate) use self::write::{PublishError, Writer, ZoneLock};
 
 use self::layout::{
-    BUCKETS, CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, EVICTIONS, FREE_UNITS, Geometry, LAYOUT,
-    LAZY_SETS, MAGIC, MAGIC_VALUE, REPAIRS, REPORTED, REPORTED_COUNT, RESETS, SETS, UNIT_BYTES,
-    UNITS, VERSION, WORDS,
+    BUCKETS, EVICTIONS, FREE_UNITS, Geometry, LAYOUT, LAZY_SETS, MAGIC, MAGIC_VALUE, REPAIRS,
+    RESETS, SETS, UNIT_BYTES, UNITS, VERSION, WORDS,
 };
 use self::zone::Zone;
 use crate::ffi::region::Region;
@@ -75,6 +80,12 @@ pub(crate) struct Entry {
     pub(crate) ticket: u64,
     /// What came after it is bad or gone.
     pub(crate) last_good: bool,
+    /// It was read for a handshake, may be evicted, and serves its own name only.
+    pub(crate) is_lazy: bool,
+    /// A hash of what stat said of its files; 0 when that is not known.
+    pub(crate) stat: u64,
+    /// The last look at its files, monotonic milliseconds.
+    pub(crate) looked_at: u64,
 }
 
 /// A moment in the history of the names that share a stripe.
@@ -176,36 +187,6 @@ impl Store {
         Writer::begin(self, lock)
     }
 
-    /// A number above all that were drawn before.
-    pub(crate) fn next_ticket(&self) -> u64 {
-        self.zone.region.fetch_add(CLOCK, 1, Ordering::AcqRel).wrapping_add(1)
-    }
-
-    /// Makes all lazy sets stale whose ticket was drawn before; the new epoch.
-    pub(crate) fn clear(&self) -> u64 {
-        let epoch = self.next_ticket();
-        self.zone.region.fetch_max(CLEAR_EPOCH, epoch, Ordering::AcqRel);
-        self.zone.region.fetch_add(CHANGES, 1, Ordering::Release);
-        epoch
-    }
-
-    /// Begins another configuration, whose number it returns. To be followed by a clear: what is
-    /// read with a ticket from before, by workers that have not seen the number, is then stale.
-    pub(crate) fn next_configuration(&self) -> u64 {
-        self.zone.region.fetch_add(CONFIGURATION, 1, Ordering::SeqCst).wrapping_add(1)
-    }
-
-    /// The number of the present configuration.
-    pub(crate) fn configuration(&self) -> u64 {
-        self.zone.region.load(CONFIGURATION, Ordering::SeqCst)
-    }
-
-    /// Lazy sets with a ticket up to this one are stale.
-    #[inline]
-    pub(crate) fn clear_epoch(&self) -> u64 {
-        self.zone.region.load(CLEAR_EPOCH, Ordering::Acquire)
-    }
-
     /// What to take before a lookup of `name`, to know later whether its answer still holds.
     pub(crate) fn stamp(&self, name: &str) -> Stamp {
         let stripe = layout::stripe(hash::of_name(name.as_bytes()));
@@ -222,20 +203,6 @@ impl Store {
     #[inline]
     fn stripe(&self, stripe: u16) -> u64 {
         self.zone.region.load(Zone::stripe_word(stripe), Ordering::Acquire)
-    }
-
-    /// Whether this is to be logged: true unless it was the last one reported in its slot. Two
-    /// workers at the same moment get one true between them.
-    pub(crate) fn report_once(&self, hash: u64) -> bool {
-        let hash = hash.max(1);
-        let word = REPORTED + (hash ^ hash >> 32) as usize % REPORTED_COUNT;
-        let found = self.zone.get(word);
-        found != hash && self.zone.region.compare_exchange(word, found, hash) != Err(hash)
-    }
-
-    /// Publishes, removes and clears so far: unchanged means that nothing was.
-    pub(crate) fn changes(&self) -> u64 {
-        self.zone.region.load(CHANGES, Ordering::Acquire)
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -12,7 +12,7 @@ use crate::certificate::CertificateSet;
 use crate::files::{self, Look, SetFiles, SetStat};
 use crate::record::Source;
 use crate::server_name::ServerName;
-use crate::store::{self, Lookup, PublishError, Writer};
+use crate::store::{self, Lookup, Publication, PublishError, Writer};
 use crate::worker_cache::{Parsed, Stamps};
 
 /// How many names with bad or vanished files a worker remembers.
@@ -303,7 +303,7 @@ impl Resolver {
         if let Some((id, parsed)) = present.as_ref().filter(|(_, p)| p.digest == digest) {
             // The same files again: nothing to parse.
             if let Some(mut writer) = self.writer(host) {
-                writer.restamp(candidate.as_str(), *id, ticket);
+                writer.restamp(candidate.as_str(), *id, ticket, 0, look.now);
             }
             let is_published = true;
             return Ok(Good { parsed: Rc::clone(parsed), changed: false, is_published });
@@ -345,7 +345,14 @@ impl Resolver {
         let mut good = Good { parsed, changed: true, is_published: false };
 
         let Some(mut writer) = self.writer(look.host) else { return Ok(good) };
-        match writer.publish(candidate.as_str(), &record, ticket, look.now) {
+        let publication = Publication {
+            name: candidate.as_str(),
+            record: &record,
+            ticket,
+            now_msec: look.now,
+            stat: 0,
+        };
+        match writer.publish(&publication) {
             Ok(id) => {
                 // What this very publication announced is in the answer.
                 look.stamps.set(look.stamps.get().after_publication(&self.store, candidate));

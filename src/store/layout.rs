@@ -17,7 +17,11 @@
 /// "rscertst" as bytes on a little-endian machine; another byte order is another magic.
 pub(super) const MAGIC_VALUE: u64 = 0x7473_7472_6563_7372;
 /// The version of this layout.
-pub(super) const LAYOUT: u64 = 1;
+#[cfg(not(feature = "fault-injection"))]
+pub(super) const LAYOUT: u64 = 2;
+/// Another one, to test what meets a zone of another version.
+#[cfg(feature = "fault-injection")]
+pub(super) const LAYOUT: u64 = 2 | 1 << 32;
 
 // What the zone is. Written by `format` only, `MAGIC` last.
 pub(super) const MAGIC: usize = 0;

@@ -1,15 +1,29 @@
 //! Publishing a set: all blocks first, then one store, then the old set's end. Locked.
 
-use super::name::{self, MAX_NAME, Name};
+use super::name::{self, About, MAX_NAME, Name};
 use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::Zone;
 use super::{arena, blob, evict, hash, index, set};
 use crate::record::{Record, Source};
 
-/// Units that a record takes when nothing of it is there yet. `u64::MAX` when it fits into no
+/// A set to publish.
+#[derive(Clone, Copy)]
+pub(crate) struct Publication<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) record: &'a Record,
+    /// Drawn before the record was read.
+    pub(crate) ticket: u64,
+    /// The time of its first use, and of the look at its files; monotonic.
+    pub(crate) now_msec: u64,
+    /// As `Entry::stat`.
+    pub(crate) stat: u64,
+}
+
+/// Units that it takes when nothing of it is there yet. `u64::MAX` when something fits into no
 /// block.
-pub(super) fn needed_units(name: &str, record: &Record) -> u64 {
+pub(super) fn needed_units(publication: &Publication<'_>) -> u64 {
+    let Publication { name, record, .. } = publication;
     let Some(set) = set::units_of(record).filter(|_| name.len() <= MAX_NAME) else {
         return u64::MAX;
     };
@@ -78,17 +92,13 @@ fn stage(zone: &Zone, name: &[u8], record: &Record, present: u32) -> Result<Stag
 }
 
 /// Publishes; the link to the set.
-pub(super) fn run(
-    zone: &Zone,
-    name: &str,
-    record: &Record,
-    ticket: u64,
-    now_msec: u64,
-) -> Result<Link, Fault> {
-    let (name, needed) = (name.as_bytes(), needed_units(name, record));
+pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fault> {
+    let Publication { record, ticket, now_msec, stat, .. } = *publication;
+    let name = publication.name.as_bytes();
+    let needed = needed_units(publication);
     let hash = hash::of_name(name);
     let old = index::locate(zone, name, hash)?;
-    if old.is_some_and(|old| ticket < old.name.ticket) {
+    if old.is_some_and(|old| ticket < old.name.about.ticket) {
         return Err(Fault::Overtaken);
     }
     // The old set stays until the new one is published.
@@ -107,10 +117,13 @@ pub(super) fn run(
     let unit = if present == 0 { staged.name } else { present };
     set::fill(zone, staged.set, record, &staged.blobs, unit);
     let set = go_live(zone, staged.set, Kind::Set).with(Link::LAZY, record.source == Source::Lazy);
+    let about = About { ticket, stat, looked: now_msec };
     if old.is_some() {
-        replace(zone, present, set, ticket);
+        // What is known comes after the set: whoever reads it, and the set after it, has the new set.
+        name::set_set(zone, present, set);
+        name::set_about(zone, present, about);
     } else {
-        let name_ = Name { next: Link::NONE, hash, ticket, set, found: true };
+        let name_ = Name { next: Link::NONE, hash, about, set, found: true };
         insert(zone, unit, name, name_);
     }
     index::count_set(zone, set, 1);
@@ -129,12 +142,6 @@ fn go_live(zone: &Zone, unit: u32, kind: Kind) -> Link {
     let header = zone.header(unit).with_kind(kind);
     zone.set_header(unit, header);
     Link::new(unit, header.generation())
-}
-
-/// The set before the ticket: whoever reads the new ticket, and the set after it, has the new set.
-fn replace(zone: &Zone, unit: u32, set: Link, ticket: u64) {
-    zone.publish(zone.at(unit) + name::SET, set.0);
-    zone.publish(zone.at(unit) + name::TICKET, ticket);
 }
 
 fn insert(zone: &Zone, unit: u32, bytes: &[u8], content: Name) {

@@ -42,8 +42,11 @@ fn settle<T>(mut look: impl FnMut() -> Result<Option<T>, Torn>) -> Lookup<T> {
 fn entry(name: &Name) -> Entry {
     Entry {
         id: SetId(name.set.without_flags().0),
-        ticket: name.ticket,
+        ticket: name.about.ticket,
         last_good: name.set.has(Link::LAST_GOOD),
+        is_lazy: name.set.has(Link::LAZY),
+        stat: name.about.stat,
+        looked_at: name.about.looked,
     }
 }
 

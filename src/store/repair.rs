@@ -165,7 +165,7 @@ impl Marks<'_> {
         set::set_owner(self.zone, set.unit(), owner.unit());
         let flagged = set.with(Link::LAZY, shape.source == Source::Lazy);
         if flagged != set {
-            self.zone.publish(self.zone.at(owner.unit()) + name::SET, flagged.0);
+            name::set_set(self.zone, owner.unit(), flagged);
         }
         Ok(())
     }

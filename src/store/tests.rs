@@ -87,11 +87,29 @@ fn small(mut record: Record) -> Record {
     record
 }
 
+impl Writer<'_> {
+    fn test_publish(
+        &mut self,
+        name: &str,
+        record: &Record,
+        ticket: u64,
+        now_msec: u64,
+    ) -> Result<SetId, PublishError> {
+        self.publish(&Publication { name, record, ticket, now_msec, stat: ticket + 1000 })
+    }
+}
+
+/// What is known of a lazy set that `test_publish` published with a ticket, and of its id.
+fn entry_of(id: SetId, ticket: u64, now_msec: u64) -> Entry {
+    let stat = ticket + 1000;
+    Entry { id, ticket, last_good: false, is_lazy: true, stat, looked_at: now_msec }
+}
+
 impl Store {
     fn test_publish(&self, name: &str, record: &Record) -> Result<SetId, PublishError> {
         let ticket = self.next_ticket();
         let lock = TestLock::new();
-        self.write(&lock).unwrap().publish(name, record, ticket, ticket)
+        self.write(&lock).unwrap().test_publish(name, record, ticket, ticket)
     }
 
     fn test_remove(&self, name: &str) -> bool {

@@ -2,11 +2,9 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::layout::BUSY;
-use super::word::Link;
+use super::layout::{BUSY, UNIT_BYTES};
 use super::zone::Zone;
-use super::{SetId, Store, hash, index, name, publish, repair};
-use crate::record::Record;
+use super::{Publication, SetId, Store, hash, index, publish, repair};
 
 /// The lock of the zone: one that is freed when the process that holds it dies.
 pub(crate) trait ZoneLock {
@@ -37,7 +35,7 @@ pub(super) enum Fault {
 
 /// The right to write. The lock is held until it is dropped.
 pub(crate) struct Writer<'a> {
-    zone: Zone,
+    pub(super) zone: Zone,
     lock: &'a dyn ZoneLock,
 }
 
@@ -64,51 +62,16 @@ impl<'a> Writer<'a> {
         Some(writer)
     }
 
-    /// Makes `record` the set of `name`: readers see the one before or this one, whole. Evicts
-    /// lazy sets for it if need be. `ticket` was drawn before the record was read, `now_msec` is
-    /// the time of its first use.
-    pub(crate) fn publish(
-        &mut self,
-        name: &str,
-        record: &Record,
-        ticket: u64,
-        now_msec: u64,
-    ) -> Result<SetId, PublishError> {
-        let needed = publish::needed_units(name, record);
-        let publish = || publish::run(&self.zone, name, record, ticket, now_msec);
-        match self.repairing(publish) {
+    /// Makes the record the set of the name: readers see the one before or this one, whole. Evicts
+    /// lazy sets for it if need be.
+    pub(crate) fn publish(&mut self, publication: &Publication<'_>) -> Result<SetId, PublishError> {
+        match self.repairing(|| publish::run(&self.zone, publication)) {
             Ok(set) => Ok(SetId(set.without_flags().0)),
             Err(Fault::Overtaken) => Err(PublishError::Overtaken),
             Err(_) => Err(PublishError::Full {
-                needed: needed.saturating_mul(super::layout::UNIT_BYTES),
+                needed: publish::needed_units(publication).saturating_mul(UNIT_BYTES),
                 free: super::free_bytes(&self.zone),
             }),
-        }
-    }
-
-    /// Notes that the same content was read again, with `ticket` drawn before: the set is as fresh
-    /// as that, and no longer a last good one. False when the name has another set by now.
-    pub(crate) fn restamp(&mut self, name: &str, id: SetId, ticket: u64) -> bool {
-        let Some(spot) = self.locate(name) else {
-            return false;
-        };
-        if spot.name.set.without_flags().0 != id.0 {
-            return false;
-        }
-        if ticket >= spot.name.ticket {
-            let at = self.zone.at(spot.link.unit());
-            self.zone.publish(at + name::SET, spot.name.set.with(Link::LAST_GOOD, false).0);
-            self.zone.publish(at + name::TICKET, ticket);
-        }
-        true
-    }
-
-    /// Notes whether the set serves only because what came after it is bad or gone: such a set is
-    /// evicted last. Nothing when the name has no set.
-    pub(crate) fn set_last_good(&mut self, name: &str, last_good: bool) {
-        if let Some(spot) = self.locate(name) {
-            let set = spot.name.set.with(Link::LAST_GOOD, last_good);
-            self.zone.publish(self.zone.at(spot.link.unit()) + name::SET, set.0);
         }
     }
 
@@ -129,24 +92,15 @@ impl<'a> Writer<'a> {
         removed && done.is_ok()
     }
 
-    fn locate(&self, name: &str) -> Option<index::Spot> {
-        let hash = hash::of_name(name.as_bytes());
-        self.repairing(|| index::locate(&self.zone, name.as_bytes(), hash)).ok().flatten()
-    }
-
     /// Does it, once more after a repair when the zone turns out to be damaged.
-    fn repairing<T>(&self, mut write: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn repairing<T>(
+        &self,
+        mut write: impl FnMut() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         match write() {
             Err(Fault::Damaged) if repair::run(&self.zone) => write(),
             done => done,
         }
-    }
-}
-
-#[cfg(test)]
-impl Writer<'_> {
-    pub(super) fn test_zone(&self) -> Zone {
-        self.zone
     }
 }
 

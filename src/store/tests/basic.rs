@@ -11,7 +11,7 @@ fn publish_read_replace_remove() {
 
     let first = store.test_publish("a.test", &record(1, &[7])).unwrap();
     assert_eq!(store.test_read("a.test"), Some(record(1, &[7])));
-    assert_eq!(store.test_entry("a.test"), Entry { id: first, ticket: 1, last_good: false });
+    assert_eq!(store.test_entry("a.test"), entry_of(first, 1, 1));
     check(&store);
 
     let second = store.test_publish("a.test", &double(2)).unwrap();
@@ -68,22 +68,22 @@ fn tickets() {
     assert!(early < late);
 
     let mut writer = store.write(&lock).unwrap();
-    let id = writer.publish("a.test", &record(2, &[]), late, 0).unwrap();
-    let refused = writer.publish("a.test", &record(1, &[]), early, 0);
+    let id = writer.test_publish("a.test", &record(2, &[]), late, 0).unwrap();
+    let refused = writer.test_publish("a.test", &record(1, &[]), early, 0);
     assert_eq!(refused, Err(PublishError::Overtaken));
     assert_eq!(store.test_read("a.test"), Some(record(2, &[])));
 
     let again = store.next_ticket();
     writer.set_last_good("a.test", true);
-    assert_eq!(store.test_entry("a.test"), Entry { id, ticket: late, last_good: true });
-    assert!(writer.restamp("a.test", id, again));
-    assert_eq!(store.test_entry("a.test"), Entry { id, ticket: again, last_good: false });
-    assert!(writer.restamp("a.test", id, late), "as fresh as that already");
-    assert_eq!(store.test_entry("a.test").ticket, again);
+    assert_eq!(store.test_entry("a.test"), Entry { last_good: true, ..entry_of(id, late, 0) });
+    assert!(writer.restamp("a.test", id, again, again + 1000, 5));
+    assert_eq!(store.test_entry("a.test"), entry_of(id, again, 5));
+    assert!(writer.restamp("a.test", id, late, 7, 7), "as fresh as that already");
+    assert_eq!(store.test_entry("a.test"), entry_of(id, again, 5));
 
-    let new = writer.publish("a.test", &record(2, &[]), again, 0).unwrap();
-    assert!(!writer.restamp("a.test", id, again + 1));
-    assert!(!writer.restamp("b.test", new, again + 1));
+    let new = writer.test_publish("a.test", &record(2, &[]), again, 0).unwrap();
+    assert!(!writer.restamp("a.test", id, again + 1, 7, 7));
+    assert!(!writer.restamp("b.test", new, again + 1, 7, 7));
     writer.set_last_good("b.test", true);
     drop(writer);
     check(&store);
@@ -113,7 +113,7 @@ fn stamps_tell_of_publishes_and_removes() {
     store.clear();
     store.touch("a.test", 5);
     let lock = TestLock::new();
-    assert!(store.write(&lock).unwrap().restamp("a.test", id, 100));
+    assert!(store.write(&lock).unwrap().restamp("a.test", id, 100, 7, 7));
     assert!(store.is_current(&stamp), "the set is the same");
     store.test_remove("a.test");
     assert!(!store.is_current(&stamp));

@@ -46,7 +46,7 @@ fn least_recently_used_first_and_last_good_last() {
     let lock = TestLock::new();
     let publish = |name: &str, msec| {
         let record = sized(1, 5000, 138, &[]);
-        store.write(&lock).unwrap().publish(name, &record, 9, msec).unwrap();
+        store.write(&lock).unwrap().test_publish(name, &record, 9, msec).unwrap();
     };
 
     for (i, name) in names[..12].iter().enumerate() {

@@ -47,7 +47,7 @@ fn exercise(region: &Region, random: &mut Random) {
                 writer.remove(&name);
             }
             1 => writer.set_last_good(&name, true),
-            _ => drop(writer.publish(
+            _ => drop(writer.test_publish(
                 &name,
                 &sized(i as u32, random.below(3000), 99, &[7]),
                 ticket,
@@ -131,7 +131,7 @@ fn circles_and_shared_sets() {
             region.restore(&image);
             let at = store.zone.at(victim.link.unit());
             store.zone.set(at + name::NEXT, other.link.0);
-            store.zone.set(at + name::SET, other.name.set.0);
+            name::set_set(&store.zone, victim.link.unit(), other.name.set);
             names().for_each(|name| drop(store.read(&name)));
             store.zone.set(BUSY, 1);
             drop(store.write(&TestLock::new()).unwrap());

@@ -11,28 +11,28 @@ type Operation = fn(&mut Writer<'_>);
 /// With the step from one store to the next that kills: the larger ones have many alike.
 const OPERATIONS: [(&str, usize, Operation); 7] = [
     ("insert", 1, |writer| {
-        writer.publish("d.test", &small(double(20)), 100, 9).unwrap();
+        writer.test_publish("d.test", &small(double(20)), 100, 9).unwrap();
     }),
     ("replace", 1, |writer| {
-        writer.publish("a.test", &small(double(20)), 100, 9).unwrap();
+        writer.test_publish("a.test", &small(double(20)), 100, 9).unwrap();
     }),
     ("replace, blobs freed", 1, |writer| {
-        writer.publish("b.test", &small(record(20, &[])), 100, 9).unwrap();
+        writer.test_publish("b.test", &small(record(20, &[])), 100, 9).unwrap();
     }),
     ("insert, evict", 7, |writer| {
-        writer.publish("d.test", &sized(20, 12_000, 300, &[7, 20]), 100, 9).unwrap();
+        writer.test_publish("d.test", &sized(20, 12_000, 300, &[7, 20]), 100, 9).unwrap();
     }),
     ("refused after evictions", 7, |writer| {
         let big = sized(20, 14_000, 40, &[]);
-        let _ = writer.publish("a.test", &big, 100, 9);
+        let _ = writer.test_publish("a.test", &big, 100, 9);
     }),
     ("remove", 1, |writer| assert!(writer.remove("b.test"))),
     ("restamp", 1, |writer| {
         writer.set_last_good("c.test", true);
-        let Lookup::Found(entry) = (Store { zone: writer.test_zone() }).find("c.test") else {
+        let Lookup::Found(entry) = (Store { zone: writer.zone }).find("c.test") else {
             panic!("c.test is there");
         };
-        assert!(writer.restamp("c.test", entry.id, 100));
+        assert!(writer.restamp("c.test", entry.id, 100, 7, 7));
     }),
 ];
 
@@ -66,7 +66,7 @@ fn assert_old_or_new(store: &Store, old: &[Option<Record>; 4], new: &[Option<Rec
 /// The zone works: all of it can be used again, and nothing is left of what was in it.
 fn assert_works(region: &Region, store: &Store, empty: u64) {
     let lock = TestLock::new();
-    store.write(&lock).unwrap().publish("e.test", &record(30, &[7]), 200, 9).unwrap();
+    store.write(&lock).unwrap().test_publish("e.test", &record(30, &[7]), 200, 9).unwrap();
     check(store);
     assert_eq!(store.test_read("e.test"), Some(record(30, &[7])));
     for name in NAMES.iter().chain(&["e.test"]) {

@@ -60,8 +60,14 @@ impl Model {
             Op::Restamp { name } => {
                 let ticket = store.next_ticket();
                 if let Some((entry, _)) = self.sets.get_mut(&name_of(*name)) {
-                    assert!(writer.restamp(&name_of(*name), entry.id, ticket));
-                    (entry.ticket, entry.last_good) = (ticket, false);
+                    assert!(writer.restamp(
+                        &name_of(*name),
+                        entry.id,
+                        ticket,
+                        ticket + 1000,
+                        self.now
+                    ));
+                    *entry = entry_of(entry.id, ticket, self.now);
                 }
             }
             Op::LastGood { name, on } => {
@@ -92,9 +98,9 @@ impl Model {
     ) {
         let evictions = store.stats().evictions;
         let present = self.sets.get(name).map(|(entry, _)| entry.ticket);
-        match writer.publish(name, &record, ticket, self.now) {
+        match writer.test_publish(name, &record, ticket, self.now) {
             Ok(id) => {
-                let entry = Entry { id, ticket, last_good: false };
+                let entry = entry_of(id, ticket, self.now);
                 self.sets.insert(name.to_owned(), (entry, record));
             }
             Err(PublishError::Overtaken) => assert!(present.is_some_and(|p| p > ticket)),

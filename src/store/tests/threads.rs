@@ -89,7 +89,7 @@ fn tickets_and_stamps_come_after_the_set() {
         for generation in 1_u32.. {
             let mut writer = store.write(&lock).unwrap();
             let ticket = generation.into();
-            writer.publish("a.test", &rotated(generation), ticket, 0).unwrap();
+            writer.test_publish("a.test", &rotated(generation), ticket, 0).unwrap();
             if Instant::now() > end {
                 break;
             }

@@ -1,0 +1,53 @@
+//! The words of a zone that stand for themselves: tickets, the clear epoch, configurations. Atomic
+//! operations, one each; nothing here takes a lock.
+
+use std::sync::atomic::Ordering;
+
+use super::Store;
+use super::layout::{CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, REPORTED, REPORTED_COUNT};
+
+impl Store {
+    /// A number above all that were drawn before.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.zone.region.fetch_add(CLOCK, 1, Ordering::AcqRel).wrapping_add(1)
+    }
+
+    /// Makes all lazy sets stale whose ticket was drawn before; the new epoch.
+    pub(crate) fn clear(&self) -> u64 {
+        let epoch = self.next_ticket();
+        self.zone.region.fetch_max(CLEAR_EPOCH, epoch, Ordering::AcqRel);
+        self.zone.region.fetch_add(CHANGES, 1, Ordering::Release);
+        epoch
+    }
+
+    /// Begins another configuration, whose number it returns. To be followed by a clear: what is
+    /// read with a ticket from before, by workers that have not seen the number, is then stale.
+    pub(crate) fn next_configuration(&self) -> u64 {
+        self.zone.region.fetch_add(CONFIGURATION, 1, Ordering::SeqCst).wrapping_add(1)
+    }
+
+    /// The number of the present configuration.
+    pub(crate) fn configuration(&self) -> u64 {
+        self.zone.region.load(CONFIGURATION, Ordering::SeqCst)
+    }
+
+    /// Lazy sets with a ticket up to this one are stale.
+    #[inline]
+    pub(crate) fn clear_epoch(&self) -> u64 {
+        self.zone.region.load(CLEAR_EPOCH, Ordering::Acquire)
+    }
+
+    /// Whether this is to be logged: true unless it was the last one reported in its slot. Two
+    /// workers at the same moment get one true between them.
+    pub(crate) fn report_once(&self, hash: u64) -> bool {
+        let hash = hash.max(1);
+        let word = REPORTED + (hash ^ hash >> 32) as usize % REPORTED_COUNT;
+        let found = self.zone.get(word);
+        found != hash && self.zone.region.compare_exchange(word, found, hash) != Err(hash)
+    }
+
+    /// Publishes, removes and clears so far: unchanged means that nothing was.
+    pub(crate) fn changes(&self) -> u64 {
+        self.zone.region.load(CHANGES, Ordering::Acquire)
+    }
+}
