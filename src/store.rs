@@ -181,8 +181,8 @@ impl Store {
         }
     }
 
-    /// The right to write, once a repair is done that is due. `None` when another process has it;
-    /// also when there is no memory for that repair.
+    /// The right to write, once a repair is done that is due. `None` when another process has it,
+    /// or when the zone is superseded; also when there is no memory for that repair.
     pub(crate) fn write<'a>(&self, lock: &'a dyn ZoneLock) -> Option<Writer<'a>> {
         Writer::begin(self, lock)
     }

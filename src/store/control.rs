@@ -4,7 +4,10 @@
 use std::sync::atomic::Ordering;
 
 use super::Store;
-use super::layout::{CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, REPORTED, REPORTED_COUNT};
+use super::layout::{
+    CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, DIRECTORIES, EVICTIONS, REPAIRS, REPORTED,
+    REPORTED_COUNT, RESETS, SUPERSEDED,
+};
 
 impl Store {
     /// A number above all that were drawn before.
@@ -49,5 +52,35 @@ impl Store {
     /// Publishes, removes and clears so far: unchanged means that nothing was.
     pub(crate) fn changes(&self) -> u64 {
         self.zone.region.load(CHANGES, Ordering::Acquire)
+    }
+
+    /// Says whether another zone is in use, so that nobody writes to this one any more. A write that
+    /// is under way still comes to its end.
+    pub(crate) fn set_superseded(&self, superseded: bool) {
+        self.zone.region.store(SUPERSEDED, superseded.into(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.zone.region.load(SUPERSEDED, Ordering::SeqCst) != 0
+    }
+
+    /// Which directories the files of sets were last seen in; 0 is not known.
+    pub(crate) fn directories(&self) -> u64 {
+        self.zone.region.load(DIRECTORIES, Ordering::Acquire)
+    }
+
+    pub(crate) fn set_directories(&self, directories: u64) {
+        self.zone.region.store(DIRECTORIES, directories, Ordering::Release);
+    }
+
+    /// Goes on where `old` is, in a store that was just formatted: its clock, so that the tickets of
+    /// sets that are copied keep their meaning, its clear epoch, its configuration, and what it
+    /// counted. To be called again after the copy when the old store was still written to.
+    pub(crate) fn continue_from(&self, old: &Store) {
+        let (from, to) = (&old.zone.region, &self.zone.region);
+        // The clock last: it is ahead of every epoch.
+        for word in [EVICTIONS, REPAIRS, RESETS, CONFIGURATION, CLEAR_EPOCH, CLOCK] {
+            to.fetch_max(word, from.load(word, Ordering::SeqCst), Ordering::SeqCst);
+        }
     }
 }

@@ -37,6 +37,10 @@ pub(super) const CLEAR_EPOCH: usize = 8;
 pub(super) const CHANGES: usize = 9;
 /// Number of the configuration whose workers may write; a reload begins another.
 pub(super) const CONFIGURATION: usize = 10;
+/// Not 0 when nobody may write any more: another zone is in use.
+pub(super) const SUPERSEDED: usize = 12;
+/// Which directories the files of sets were last seen in.
+pub(super) const DIRECTORIES: usize = 13;
 
 /// The last ticket that was drawn; a line of its own, as it is written without the lock.
 pub(super) const CLOCK: usize = 16;

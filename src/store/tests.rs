@@ -1,6 +1,7 @@
 //! Tests of the store as a whole, and what they share.
 
 mod basic;
+mod control;
 mod full;
 mod garbage;
 mod interleaved;

@@ -41,9 +41,13 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Takes the lock, and repairs what a writer left that died. `None` when another holds the
-    /// lock, or when there is no memory to repair with.
+    /// lock, when the zone is superseded, or when there is no memory to repair with.
     pub(super) fn begin(store: &Store, lock: &'a dyn ZoneLock) -> Option<Writer<'a>> {
         if !lock.try_lock() {
+            return None;
+        }
+        if store.is_superseded() {
+            lock.unlock();
             return None;
         }
         let writer = Writer { zone: store.zone, lock };

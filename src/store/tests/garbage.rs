@@ -37,6 +37,8 @@ fn exercise(region: &Region, random: &mut Random) {
         let _ = (store.find(&name), store.read(&name), store.stamp(&name), store.stats());
         store.touch(&name, random.next());
     }
+    // What is not 0 there would only keep everybody from writing.
+    store.set_superseded(false);
     store.clear();
     store.report_once(random.next());
     for (i, name) in names().enumerate() {
