@@ -1,15 +1,18 @@
 //! Certificate sets in a shared memory zone: read by all workers without a lock, written by one.
 //!
 //! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
-//! - `arena`, `bins`: space. `name`, `set`, `blob`: what is in the blocks.
+//! - `arena`, `bins`: space. `node`, `name`, `alias`, `set`, `blob`: what is in the blocks.
 //! - `control`: words that stand for themselves.
-//! - `read`: lookups. `write`, `publish`, `looks`, `index`, `evict`: changes. `repair`: after a kill.
+//! - `read`: lookups. `walk`: all there is.
+//! - `write`, `publish`, `served`, `stage`, `looks`, `index`, `evict`: changes.
+//! - `repair`, `marks`: after a kill.
 //!
 //! Whatever a process that is killed or stopped leaves behind, readers go on at once: a set is
 //! published by one store and never changed, and its block is told to be gone before it is wiped.
 
 #![allow(dead_code, reason = "not everything has a caller yet")]
 
+mod alias;
 mod arena;
 mod bins;
 mod blob;
@@ -21,13 +24,18 @@ mod hash;
 mod index;
 mod layout;
 mod looks;
+mod marks;
 mod name;
+mod node;
 mod publish;
 mod read;
 mod repair;
+mod served;
 mod set;
+mod stage;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod word;
 mod write;
 mod zone;
@@ -38,8 +46,8 @@ pub(crate) use self::publish::Publication;
 pub(crate) use self::write::{PublishError, Writer, ZoneLock};
 
 use self::layout::{
-    BUCKETS, EVICTIONS, FREE_UNITS, Geometry, LAYOUT, LAZY_SETS, MAGIC, MAGIC_VALUE, REPAIRS,
-    RESETS, SETS, UNIT_BYTES, UNITS, VERSION, WORDS,
+    BUCKETS, EVICTIONS, FIXED_SETS, FIXED_UNITS, FREE_UNITS, Geometry, LAYOUT, LAZY_SETS, MAGIC,
+    MAGIC_VALUE, REPAIRS, RESETS, UNIT_BYTES, UNITS, VERSION, WORDS,
 };
 use self::zone::Zone;
 use crate::ffi::region::Region;
@@ -86,6 +94,26 @@ pub(crate) struct Entry {
     pub(crate) stat: u64,
     /// The last look at its files, monotonic milliseconds.
     pub(crate) looked_at: u64,
+}
+
+/// A set that is not lazy, as one that a name may be served from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Serving {
+    /// The name that the set is read, replaced and removed by.
+    pub(crate) name: String,
+    pub(crate) entry: Entry,
+    /// The latest notBefore of its leaves, seconds since the epoch.
+    pub(crate) not_before: i64,
+}
+
+/// What there is to copy of a set besides its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exported {
+    pub(crate) name: String,
+    pub(crate) entry: Entry,
+    /// The further names that it has an alias for, sorted; after a kill maybe some that it does not
+    /// serve any more. None for a lazy set.
+    pub(crate) served: Vec<String>,
 }
 
 /// A moment in the history of the names that share a stripe.
@@ -171,6 +199,23 @@ impl Store {
         read::read(&self.zone, name)
     }
 
+    /// All sets that are not lazy and serve the name, as their own or by an alias; in no order. That
+    /// a set has an alias is a hint: whether it serves the name, its certificate says.
+    pub(crate) fn serving(&self, name: &str) -> Lookup<Vec<Serving>> {
+        read::serving(&self.zone, name)
+    }
+
+    /// All names that have a set; in no order. Of those that come and go meanwhile, some.
+    pub(crate) fn names(&self) -> Vec<(String, Entry)> {
+        walk::names(&self.zone)
+    }
+
+    /// All sets with what they serve, those first that were used last. Of those that come and go
+    /// meanwhile, some.
+    pub(crate) fn export(&self) -> Vec<Exported> {
+        walk::export(&self.zone)
+    }
+
     /// Notes that the name was used; the set that was not for longest is evicted first.
     pub(crate) fn touch(&self, name: &str, now_msec: u64) {
         let bucket = self.zone.geometry.bucket(hash::of_name(name.as_bytes()));
@@ -205,12 +250,24 @@ impl Store {
         self.zone.region.load(Zone::stripe_word(stripe), Ordering::Acquire)
     }
 
+    /// Bytes of the arena: all blocks, used or free, with their headers.
+    pub(crate) fn capacity(&self) -> u64 {
+        u64::from(self.zone.geometry.units()) * UNIT_BYTES
+    }
+
+    /// Those of the arena's bytes that the sets that are not lazy take, with their names, their
+    /// aliases, and the intermediates that they link to. Right while nobody writes.
+    pub(crate) fn fixed_bytes(&self) -> u64 {
+        self.zone.get(FIXED_UNITS).saturating_mul(UNIT_BYTES)
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let free_bytes = free_bytes(&self.zone);
-        let bytes = u64::from(self.zone.geometry.units()) * UNIT_BYTES;
+        let bytes = self.capacity();
+        let lazy_sets = self.zone.get(LAZY_SETS);
         Stats {
-            sets: self.zone.get(SETS),
-            lazy_sets: self.zone.get(LAZY_SETS),
+            sets: lazy_sets.wrapping_add(self.zone.get(FIXED_SETS)),
+            lazy_sets,
             used_bytes: bytes.saturating_sub(free_bytes),
             free_bytes,
             evictions: self.zone.get(EVICTIONS),

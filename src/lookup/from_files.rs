@@ -348,6 +348,7 @@ impl Resolver {
         let publication = Publication {
             name: candidate.as_str(),
             record: &record,
+            served: &[],
             ticket,
             now_msec: look.now,
             stat: 0,

@@ -4,50 +4,134 @@ use std::collections::{HashMap, HashSet};
 
 use super::index::{self, Chain};
 use super::layout::{
-    BIN_COUNT, BIN_MAP, BINS, BUSY, FIRST_UNIT, FREE_UNITS, LAZY_SETS, SETS, UNIT_BYTES,
+    BIN_COUNT, BIN_MAP, BINS, BUSY, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS,
 };
+use super::node::{self, Role};
 use super::set::{OWNER, Shape};
 use super::word::{Kind, Link, halves};
 use super::zone::Zone;
-use super::{Store, arena, bins, blob, hash, name};
+use super::{Store, alias, arena, bins, blob, hash, name};
 use crate::record::Source;
 
 /// Panics with what is wrong.
 pub(super) fn check(store: &Store) {
+    let found = check_damaged(store);
+    assert!(!found.has_odd_aliases, "the same alias twice, or one of itself");
+}
+
+/// As `check`, after a repair of what no writer ever left: aliases may be of no use then, as long as
+/// they do no harm.
+pub(super) fn check_damaged(store: &Store) -> Found {
     let zone = &store.zone;
     assert_eq!(zone.get(BUSY), 0, "busy");
     let blocks = walk(zone);
     check_bins(zone, &blocks);
 
-    let mut links: HashMap<u32, u32> = HashMap::new();
-    let mut reachable = HashSet::new();
-    let (mut sets, mut lazy) = (0, 0);
+    let mut found = Found::default();
     for bucket in 0..zone.geometry.buckets {
         let mut names = HashSet::new();
-        for spot in Chain::of(zone, bucket) {
-            let spot = spot.expect("a whole chain");
-            assert!(blocks.contains_key(&spot.link.unit()), "a name within a block");
-            assert!(reachable.insert(spot.link.unit()), "a name twice");
-            let bytes = name::bytes(zone, spot.link).expect("the bytes of a name");
-            assert_eq!(hash::of_name(&bytes), spot.name.hash, "hash");
-            assert!(names.insert(bytes), "the same name twice");
-            sets += 1;
-            lazy += u64::from(check_set(zone, spot.link, spot.name.set));
-            assert!(blocks.contains_key(&spot.name.set.unit()), "a set within a block");
-            assert!(reachable.insert(spot.name.set.unit()), "a set twice");
-            for link in index::set_links(zone, spot.name.set).expect("links") {
-                assert!(blob::is_whole(zone, link), "a blob that is gone");
-                *links.entry(link.unit()).or_default() += 1;
+        for place in Chain::of(zone, bucket) {
+            let place = place.expect("a whole chain");
+            found.reach(place.link, &blocks);
+            let bytes = node::bytes(zone, place.link).expect("the bytes of a name");
+            assert_eq!(hash::of_name(&bytes), place.node.hash, "hash");
+            match place.node.role {
+                Role::Name(name) => {
+                    assert!(names.insert(bytes), "the same name twice");
+                    found.check_set(zone, place.link, name.set, &blocks);
+                }
+                Role::Alias { owner } => {
+                    let name = name::read_owner(zone, owner).expect("the owner of an alias");
+                    assert!(!name.set.is_none() && !name.is_lazy(), "an alias of no use");
+                    found.has_odd_aliases |= node::bytes(zone, owner).unwrap() == bytes;
+                    let mut aliases = alias::all_of(zone, owner.unit()).expect("a list of aliases");
+                    aliases.retain(|link| *link == place.link);
+                    assert_eq!(aliases.len(), 1, "an alias in the list of its owner");
+                    found.has_odd_aliases |= !found.aliases.insert((owner.unit(), bytes));
+                    found.alias_count += 1;
+                }
             }
         }
     }
-    assert_eq!((zone.get(SETS), zone.get(LAZY_SETS)), (sets, lazy), "counted sets");
+    found.check_lists(zone);
+    assert_eq!((zone.get(FIXED_SETS), zone.get(LAZY_SETS)), (found.fixed, found.lazy), "sets");
 
-    reachable.extend(links.keys());
-    for (unit, (kind, _)) in &blocks {
-        assert_eq!(reachable.contains(unit), *kind != Kind::Free, "{kind:?} at {unit}");
+    found.reachable.extend(found.links.keys());
+    let mut fixed_units = 0;
+    for (unit, (kind, units)) in &blocks {
+        assert_eq!(found.reachable.contains(unit), *kind != Kind::Free, "{kind:?} at {unit}");
+        if found.is_fixed(zone, *unit, *kind) {
+            fixed_units += u64::from(*units);
+        }
     }
-    check_blobs(zone, &links);
+    assert_eq!(zone.get(FIXED_UNITS), fixed_units, "fixed units");
+    check_blobs(zone, &found.links);
+    found
+}
+
+/// What the chains lead to.
+#[derive(Default)]
+pub(super) struct Found {
+    reachable: HashSet<u32>,
+    /// How often a blob is linked to, and how often by sets that are not lazy.
+    links: HashMap<u32, (u32, u64)>,
+    /// The owner's unit, and the bytes.
+    aliases: HashSet<(u32, Vec<u8>)>,
+    alias_count: usize,
+    has_odd_aliases: bool,
+    names: HashSet<u32>,
+    fixed_names: HashSet<u32>,
+    fixed: u64,
+    lazy: u64,
+}
+
+impl Found {
+    fn reach(&mut self, link: Link, blocks: &HashMap<u32, (Kind, u32)>) {
+        assert!(blocks.contains_key(&link.unit()), "a link within a block");
+        assert!(self.reachable.insert(link.unit()), "a block twice");
+    }
+
+    fn check_set(
+        &mut self,
+        zone: &Zone,
+        owner: Link,
+        set: Link,
+        blocks: &HashMap<u32, (Kind, u32)>,
+    ) {
+        self.names.insert(owner.unit());
+        let block = zone.open(set, Kind::Set).expect("a set");
+        let shape = Shape::read(&block).expect("the shape of a set");
+        assert_eq!(halves(block.get(OWNER)).1, owner.unit(), "the owner of a set");
+        let is_lazy = shape.source == Source::Lazy;
+        assert_eq!(set.has(Link::LAZY), is_lazy);
+        self.reach(set, blocks);
+        *(if is_lazy { &mut self.lazy } else { &mut self.fixed }) += 1;
+        if !is_lazy {
+            self.fixed_names.insert(owner.unit());
+        }
+        for link in index::set_links(zone, set).expect("links") {
+            assert!(blob::is_whole(zone, link), "a blob that is gone");
+            let (all, fixed) = self.links.entry(link.unit()).or_default();
+            *all += 1;
+            *fixed += u64::from(!is_lazy);
+        }
+    }
+
+    /// The lists of the names have no aliases but those in the chains.
+    fn check_lists(&self, zone: &Zone) {
+        let lens = self.names.iter().map(|unit| alias::all_of(zone, *unit).unwrap().len());
+        assert_eq!(lens.sum::<usize>(), self.alias_count, "aliases in lists");
+    }
+
+    fn is_fixed(&self, zone: &Zone, unit: u32, kind: Kind) -> bool {
+        match kind {
+            Kind::Name => self.fixed_names.contains(&unit),
+            Kind::Set => self.fixed_names.contains(&halves(zone.get(zone.at(unit) + OWNER)).1),
+            Kind::Alias => true,
+            Kind::Blob => self.links.get(&unit).is_some_and(|(_, fixed)| *fixed > 0),
+            Kind::Free | Kind::Building => false,
+        }
+    }
 }
 
 /// All blocks, which cover the arena; no two free ones in a row.
@@ -70,8 +154,7 @@ fn walk(zone: &Zone) -> HashMap<u32, (Kind, u32)> {
     assert_eq!(zone.get(FREE_UNITS), free, "counted free units");
 
     let stats = Store { zone: *zone }.stats();
-    let all = u64::from(zone.geometry.units()) * UNIT_BYTES;
-    assert_eq!(stats.used_bytes + stats.free_bytes, all);
+    assert_eq!(stats.used_bytes + stats.free_bytes, Store { zone: *zone }.capacity());
     blocks
 }
 
@@ -95,22 +178,13 @@ fn check_bins(zone: &Zone, blocks: &HashMap<u32, (Kind, u32)>) {
     assert_eq!(listed.len(), free, "listed free blocks");
 }
 
-/// Whether it is lazy.
-fn check_set(zone: &Zone, owner: Link, set: Link) -> bool {
-    let block = zone.open(set, Kind::Set).expect("a set");
-    let shape = Shape::read(&block).expect("the shape of a set");
-    assert_eq!(halves(block.get(OWNER)).1, owner.unit(), "the owner of a set");
-    assert_eq!(set.has(Link::LAZY), shape.source == Source::Lazy);
-    shape.source == Source::Lazy
-}
-
-fn check_blobs(zone: &Zone, links: &HashMap<u32, u32>) {
+fn check_blobs(zone: &Zone, links: &HashMap<u32, (u32, u64)>) {
     let mut listed = 0;
     for bucket in 0..zone.geometry.blob_buckets {
         let mut unit = zone.get(zone.geometry.blobs + bucket) as u32;
         while unit != 0 {
-            let (next, count) = blob::test_next_count(zone, unit);
-            assert_eq!(links.get(&unit), Some(&count), "counted links of blob {unit}");
+            let (next, count, fixed) = blob::test_counts(zone, unit);
+            assert_eq!(links.get(&unit), Some(&(count, fixed)), "counted links of blob {unit}");
             listed += 1;
             unit = next;
         }

@@ -1,11 +1,12 @@
 //! Making room: lazy sets go, the ones unused for longest first, last-good ones last (P14). Locked.
 
-use super::index::{self, Chain, Spot};
+use super::index::{self, Spot};
 use super::layout::{EVICTIONS, FIRST_UNIT, FREE_UNITS, HAND};
+use super::name::Name;
 use super::word::{Kind, Link, halves};
 use super::write::Fault;
 use super::zone::Zone;
-use super::{name, set};
+use super::{name, node, set};
 
 /// Buckets that are looked at for one victim: all of a zone of 4 MiB, a sample of a larger one.
 const WINDOW: usize = 4096;
@@ -41,13 +42,13 @@ pub(super) fn until_fit<T>(
 
 /// Cached answers stay good: what is evicted is not outdated.
 fn evict(zone: &Zone, spot: &Spot) -> Result<(), Fault> {
-    index::unlink(zone, spot);
+    index::retire(zone, spot);
     zone.set(EVICTIONS, zone.get(EVICTIONS).wrapping_add(1));
     index::discard(zone, spot)
 }
 
-fn may_go(spot: &Spot, keep: u32) -> bool {
-    spot.name.set.has(Link::LAZY) && spot.link.unit() != keep
+fn may_go(link: Link, name: &Name, keep: u32) -> bool {
+    name.is_lazy() && link.unit() != keep
 }
 
 /// The set to evict next.
@@ -77,9 +78,9 @@ fn victim(zone: &Zone, keep: u32) -> Result<Option<Spot>, Fault> {
 /// the one whose name came first, which is behind the others.
 fn candidates(zone: &Zone, bucket: usize, keep: u32) -> Result<[Option<Spot>; 2], Fault> {
     let (mut fresh, mut kept) = (None, None);
-    for spot in Chain::of(zone, bucket) {
+    for spot in index::names(zone, bucket) {
         let spot = spot?;
-        if may_go(&spot, keep) {
+        if may_go(spot.link, &spot.name, keep) {
             let last_good = spot.name.set.has(Link::LAST_GOOD);
             *(if last_good { &mut kept } else { &mut fresh }) = Some(spot);
         }
@@ -130,9 +131,9 @@ fn neighbours(
         };
         let link = Link::new(owner, zone.header(owner).generation());
         let goes = owner != 0
-            && name::read(zone, link, 0, b"").is_ok_and(|name| {
-                let spot = Spot { holder: 0, link, name };
-                may_go(&spot, keep) && !(spare_last_good && name.set.has(Link::LAST_GOOD))
+            && name::read_owner(zone, link).is_ok_and(|name| {
+                let is_spared = spare_last_good && name.set.has(Link::LAST_GOOD);
+                may_go(link, &name, keep) && !is_spared
             });
         if kind == Kind::Free || goes {
             stretch += size;
@@ -153,10 +154,10 @@ fn neighbours(
 
 /// Where the name is that was linked to; `None` when it is gone.
 fn spot_of(zone: &Zone, link: Link) -> Result<Option<Spot>, Fault> {
-    let Ok(name) = name::read(zone, link, 0, b"") else {
+    let Ok(node) = node::read(zone, link, 0, b"") else {
         return Ok(None);
     };
-    for spot in Chain::of(zone, zone.geometry.bucket(name.hash)) {
+    for spot in index::names(zone, zone.geometry.bucket(node.hash)) {
         let spot = spot?;
         if spot.link == link {
             return Ok(Some(spot));

@@ -6,7 +6,7 @@
 //! | `STRIPES` ..         | epoch stripes: one counter each, a name's is picked by its hash |
 //! | `REPORTED` ..        | hashes of what was logged once                                  |
 //! | `BINS` ..            | heads of the free lists, by size                                |
-//! | `heads` ..           | name buckets: link to the first name                            |
+//! | `heads` ..           | name buckets: link to the first name or alias                   |
 //! | `used` ..            | last use of a name in that bucket, milliseconds                 |
 //! | `blobs` ..           | blob buckets: unit of the first blob                            |
 //! | `arena` ..           | blocks, in units of two words                                   |
@@ -37,6 +37,9 @@ pub(super) const CLEAR_EPOCH: usize = 8;
 pub(super) const CHANGES: usize = 9;
 /// Number of the configuration whose workers may write; a reload begins another.
 pub(super) const CONFIGURATION: usize = 10;
+/// Sets that are not lazy. Never less than readers can find: counted before a set is published,
+/// until after it was removed.
+pub(super) const FIXED_SETS: usize = 11;
 /// Not 0 when nobody may write any more: another zone is in use.
 pub(super) const SUPERSEDED: usize = 12;
 /// Which directories the files of sets were last seen in.
@@ -53,8 +56,10 @@ pub(super) const GENERATION: usize = 25;
 /// The bucket where the next search for a victim starts.
 pub(super) const HAND: usize = 26;
 pub(super) const FREE_UNITS: usize = 27;
-pub(super) const SETS: usize = 28;
-pub(super) const LAZY_SETS: usize = 29;
+pub(super) const LAZY_SETS: usize = 28;
+/// Units of the sets that are not lazy, with their names, their aliases, and the blobs that they
+/// link to.
+pub(super) const FIXED_UNITS: usize = 29;
 pub(super) const EVICTIONS: usize = 30;
 pub(super) const REPAIRS: usize = 31;
 /// Repairs that found no walkable arena and left an empty one.
@@ -91,6 +96,9 @@ pub(super) const FIRST_UNIT: u32 = 1;
 /// The smallest block, so that a free one has room for its links.
 pub(super) const MIN_UNITS: u32 = 2;
 
+/// So many names in a bucket: more than there will be, and few enough to walk over.
+const LONG_CHAIN: usize = 1 << 20;
+
 /// Where the tables are that depend on the size of the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
@@ -122,12 +130,17 @@ impl Geometry {
         let heads = TABLES;
         let used = heads + buckets;
         let blobs = used + buckets;
-        let first = (blobs + blob_buckets).next_multiple_of(UNIT_WORDS);
+        let first = Geometry::first_unit(buckets);
         let units = u32::try_from(words.checked_sub(first)? / UNIT_WORDS).ok()?;
         let end = units.checked_add(FIRST_UNIT)?;
 
         let arena = first - UNIT_WORDS * FIRST_UNIT as usize;
         Some(Geometry { words, buckets, heads, used, blob_buckets, blobs, arena, end })
+    }
+
+    /// The word where the arena begins behind the tables for so many buckets.
+    fn first_unit(buckets: usize) -> usize {
+        (TABLES + 2 * buckets + buckets / 4).next_multiple_of(UNIT_WORDS)
     }
 
     /// The number of the name bucket.
@@ -143,6 +156,12 @@ impl Geometry {
 
     pub(super) fn units(&self) -> u32 {
         self.end - FIRST_UNIT
+    }
+
+    /// A chain of more blocks than this is a circle. Many sets may serve the same name, so it can
+    /// be long, but each of its blocks has its units.
+    pub(super) fn longest_chain(&self) -> usize {
+        (self.units() as usize).min(LONG_CHAIN)
     }
 }
 

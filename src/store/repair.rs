@@ -6,33 +6,29 @@
 
 use std::sync::atomic::Ordering;
 
-use super::index::Chain;
+use super::index::{self, Chain};
 use super::layout::{
-    BUSY, CHANGES, FIRST_UNIT, FREE_UNITS, LAZY_SETS, REPAIRS, RESETS, SETS, STRIPE_COUNT, STRIPES,
+    BUSY, CHANGES, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS, REPAIRS, RESETS,
+    STRIPE_COUNT, STRIPES,
 };
-use super::name::{self, Name};
-use super::set::{self, Shape};
+use super::marks::{Bits, Marks};
+use super::node::Role;
 use super::word::{Header, Kind, Link};
-use super::zone::{Torn, Zone};
-use super::{arena, bins, blob, hash, index};
-use crate::record::Source;
+use super::zone::Zone;
+use super::{arena, bins, blob};
 
 /// Repairs the zone. False, and nothing done, when there is no memory for two bits per unit.
 /// BUSY is set before and after.
 pub(super) fn run(zone: &Zone) -> bool {
-    let units = zone.geometry.end as usize;
-    let (Some(starts), Some(live)) = (Bits::new(units), Bits::new(units)) else {
+    let Some(mut marks) = Marks::new(zone) else {
         return false;
     };
     zone.set(BUSY, 1);
     std::sync::atomic::fence(Ordering::SeqCst);
 
-    let mut marks = Marks { zone, starts, live };
     if marks.find_starts().is_ok() {
-        for bucket in 0..zone.geometry.buckets {
-            marks.prune(bucket);
-        }
-        sweep(zone, &marks.live);
+        marks.prune();
+        sweep(zone, marks.live());
         recount(zone);
     } else {
         reset(zone);
@@ -57,8 +53,9 @@ pub(super) fn empty(zone: &Zone) {
     zone.set_header(FIRST_UNIT, Header::new(Kind::Free, g.units(), 0));
     bins::put(zone, FIRST_UNIT, g.units());
     zone.set(FREE_UNITS, u64::from(g.units()));
-    zone.set(SETS, 0);
-    zone.set(LAZY_SETS, 0);
+    for word in [LAZY_SETS, FIXED_SETS, FIXED_UNITS] {
+        zone.set(word, 0);
+    }
 }
 
 /// What is there makes no sense at all: forgets it. Lazy sets come back from their files.
@@ -72,103 +69,6 @@ fn reset(zone: &Zone) {
     }
     empty(zone);
     zone.region.fetch_add(RESETS, 1, Ordering::Relaxed);
-}
-
-/// One bit per unit, in this process.
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn new(bits: usize) -> Option<Bits> {
-        let mut words = Vec::new();
-        words.try_reserve_exact(bits.div_ceil(64)).ok()?;
-        words.resize(bits.div_ceil(64), 0);
-        Some(Bits(words))
-    }
-
-    fn has(&self, unit: u32) -> bool {
-        self.0.get(unit as usize / 64).is_some_and(|word| word >> (unit % 64) & 1 != 0)
-    }
-
-    fn put(&mut self, unit: u32, on: bool) {
-        if let Some(word) = self.0.get_mut(unit as usize / 64) {
-            let bit = 1 << (unit % 64);
-            *word = if on { *word | bit } else { *word & !bit };
-        }
-    }
-}
-
-struct Marks<'a> {
-    zone: &'a Zone,
-    /// Where a block starts that may still be claimed: names and sets are claimed once.
-    starts: Bits,
-    /// The blocks that stay.
-    live: Bits,
-}
-
-impl Marks<'_> {
-    fn find_starts(&mut self) -> Result<(), Torn> {
-        let mut unit = FIRST_UNIT;
-        while unit < self.zone.geometry.end {
-            let (_, units) = self.zone.block(unit)?;
-            self.starts.put(unit, true);
-            unit += units;
-        }
-        Ok(())
-    }
-
-    /// Cuts off the names of a bucket that are not whole, and marks the rest.
-    fn prune(&mut self, bucket: usize) {
-        let mut holder = self.zone.geometry.heads + bucket;
-        for _ in 0..name::MAX_CHAIN {
-            let link = Link(self.zone.get(holder));
-            if link == Link::NONE {
-                return;
-            }
-            match self.claim_name(link, bucket) {
-                Ok(name) if self.claim_set(link, name.set).is_ok() => {
-                    self.live.put(link.unit(), true);
-                    holder = self.zone.at(link.unit()) + name::NEXT;
-                }
-                Ok(name) => self.zone.publish(holder, name.next.0),
-                Err(Torn) => break,
-            }
-        }
-        self.zone.publish(holder, Link::NONE.0);
-    }
-
-    fn claim_name(&mut self, link: Link, bucket: usize) -> Result<Name, Torn> {
-        let bytes = name::bytes(self.zone, link)?;
-        let hash = hash::of_name(&bytes);
-        let name = name::read(self.zone, link, hash, &bytes)?;
-        let good = name.found && self.zone.geometry.bucket(hash) == bucket;
-        if !good || !self.starts.has(link.unit()) {
-            return Err(Torn);
-        }
-        self.starts.put(link.unit(), false);
-        Ok(name)
-    }
-
-    fn claim_set(&mut self, owner: Link, set: Link) -> Result<(), Torn> {
-        let block = self.zone.open(set, Kind::Set)?;
-        let shape = Shape::read(&block)?;
-        let links = shape.links(&block);
-        let whole = |link: &Link| self.starts.has(link.unit()) && blob::is_whole(self.zone, *link);
-        if !self.starts.has(set.unit()) || !links.iter().all(whole) {
-            return Err(Torn);
-        }
-
-        self.starts.put(set.unit(), false);
-        self.live.put(set.unit(), true);
-        for link in links {
-            self.live.put(link.unit(), true);
-        }
-        set::set_owner(self.zone, set.unit(), owner.unit());
-        let flagged = set.with(Link::LAZY, shape.source == Source::Lazy);
-        if flagged != set {
-            name::set_set(self.zone, owner.unit(), flagged);
-        }
-        Ok(())
-    }
 }
 
 /// Wipes what does not stay, joins the free blocks, and lists them and the blobs anew.
@@ -233,16 +133,32 @@ impl Stretch {
     }
 }
 
-/// Counts sets and links to blobs.
+/// Counts sets and links to blobs. The old numbers stay until the new ones are there: readers need
+/// one of them.
 fn recount(zone: &Zone) {
-    zone.set(SETS, 0);
-    zone.set(LAZY_SETS, 0);
+    let units_at = |link: Link| u64::from(zone.header(link.unit()).units());
+    let (mut lazy_sets, mut fixed_sets, mut fixed_units) = (0, 0, 0);
     for bucket in 0..zone.geometry.buckets {
-        for spot in Chain::of(zone, bucket).map_while(Result::ok) {
-            index::count_set(zone, spot.name.set, 1);
-            for link in index::set_links(zone, spot.name.set).unwrap_or_default() {
-                blob::count_link(zone, link);
+        for place in Chain::unbounded(zone, bucket).map_while(Result::ok) {
+            let Role::Name(name) = place.node.role else {
+                fixed_units += units_at(place.link);
+                continue;
+            };
+            let is_fixed = !name.is_lazy();
+            for link in index::set_links(zone, name.set).unwrap_or_default() {
+                if blob::count_link(zone, link, is_fixed) {
+                    fixed_units += units_at(link);
+                }
+            }
+            if is_fixed {
+                fixed_sets += 1;
+                fixed_units += units_at(place.link) + units_at(name.set);
+            } else {
+                lazy_sets += 1;
             }
         }
     }
+    zone.set(LAZY_SETS, lazy_sets);
+    zone.set(FIXED_SETS, fixed_sets);
+    zone.set(FIXED_UNITS, fixed_units);
 }

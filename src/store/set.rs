@@ -152,6 +152,14 @@ fn copy(block: &Open, offset: usize, len: usize, out: &mut Vec<u8>) -> Result<()
     if block.zone.region.read_bytes(at, len, out) { Ok(()) } else { Err(Torn) }
 }
 
+/// The latest notBefore of the set that was linked to.
+pub(super) fn not_before(zone: &Zone, link: Link) -> Result<i64, Torn> {
+    let block = zone.open(link, Kind::Set)?;
+    let not_before = block.get(NOT_BEFORE) as i64;
+    block.close()?;
+    Ok(not_before)
+}
+
 /// A consistent copy of the set that was linked to.
 pub(super) fn read(zone: &Zone, link: Link) -> Result<Record, Torn> {
     let block = zone.open(link, Kind::Set)?;

@@ -2,13 +2,16 @@
 
 mod basic;
 mod control;
+mod counted;
 mod full;
 mod garbage;
 mod interleaved;
 mod kill;
 mod model;
 mod secrets;
+mod served;
 mod threads;
+mod walk;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,6 +73,11 @@ fn sized(generation: u32, leaf: usize, key: usize, chain: &[u32]) -> Record {
     }
 }
 
+/// As the master reads it at a start.
+fn startup(record: Record) -> Record {
+    Record { source: Source::Startup, ..record }
+}
+
 /// Two members, one of them large, with the same intermediate and each its own.
 fn double(generation: u32) -> Record {
     let mut record = record(generation, &[7, generation]);
@@ -96,7 +104,19 @@ impl Writer<'_> {
         ticket: u64,
         now_msec: u64,
     ) -> Result<SetId, PublishError> {
-        self.publish(&Publication { name, record, ticket, now_msec, stat: ticket + 1000 })
+        self.test_serve(name, record, &[], ticket, now_msec)
+    }
+
+    fn test_serve(
+        &mut self,
+        name: &str,
+        record: &Record,
+        served: &[&str],
+        ticket: u64,
+        now_msec: u64,
+    ) -> Result<SetId, PublishError> {
+        let stat = ticket + 1000;
+        self.publish(&Publication { name, record, served, ticket, now_msec, stat })
     }
 }
 
@@ -111,6 +131,29 @@ impl Store {
         let ticket = self.next_ticket();
         let lock = TestLock::new();
         self.write(&lock).unwrap().test_publish(name, record, ticket, ticket)
+    }
+
+    /// Publishes a set that is not lazy.
+    fn test_serve(
+        &self,
+        name: &str,
+        record: Record,
+        served: &[&str],
+    ) -> Result<SetId, PublishError> {
+        let ticket = self.next_ticket();
+        let lock = TestLock::new();
+        self.write(&lock).unwrap().test_serve(name, &startup(record), served, ticket, ticket)
+    }
+
+    /// The names of the sets that serve it, sorted; panics when that cannot be said.
+    fn test_serving(&self, name: &str) -> Vec<String> {
+        let mut names: Vec<String> = match self.serving(name) {
+            Lookup::Found(serving) => serving.into_iter().map(|serving| serving.name).collect(),
+            Lookup::Absent => Vec::new(),
+            Lookup::Contended => panic!("{name}: contended"),
+        };
+        names.sort_unstable();
+        names
     }
 
     fn test_remove(&self, name: &str) -> bool {

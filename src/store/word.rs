@@ -19,6 +19,7 @@ pub(super) enum Kind {
     Name = 3,
     Set = 4,
     Blob = 5,
+    Alias = 6,
 }
 
 /// The first word of a block: `[generation: 28][units: 32][kind: 4]`.
@@ -38,6 +39,7 @@ impl Header {
             3 => Some(Kind::Name),
             4 => Some(Kind::Set),
             5 => Some(Kind::Blob),
+            6 => Some(Kind::Alias),
             _ => None,
         }
     }

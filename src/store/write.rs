@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{Ordering, fence};
 
+use super::index::{self, Spot};
 use super::layout::{BUSY, UNIT_BYTES};
 use super::zone::Zone;
-use super::{Publication, SetId, Store, hash, index, publish, repair};
+use super::{Publication, SetId, Store, hash, publish, repair, served};
 
 /// The lock of the zone: one that is freed when the process that holds it dies.
 pub(crate) trait ZoneLock {
@@ -67,33 +68,49 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes the record the set of the name: readers see the one before or this one, whole. Evicts
-    /// lazy sets for it if need be.
+    /// lazy sets for it if need be, and keeps the aliases that both serve.
     pub(crate) fn publish(&mut self, publication: &Publication<'_>) -> Result<SetId, PublishError> {
+        let Publication { name, record, served, .. } = *publication;
         match self.repairing(|| publish::run(&self.zone, publication)) {
             Ok(set) => Ok(SetId(set.without_flags().0)),
             Err(Fault::Overtaken) => Err(PublishError::Overtaken),
             Err(_) => Err(PublishError::Full {
-                needed: publish::needed_units(publication).saturating_mul(UNIT_BYTES),
+                needed: publish::needed_units(name, record, served).saturating_mul(UNIT_BYTES),
                 free: super::free_bytes(&self.zone),
             }),
         }
     }
 
-    /// Removes the name with its set. False when it has none.
+    /// Removes the name with its set, and so also from all else that it serves. False when it has
+    /// none.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let zone = self.zone;
         let hash = hash::of_name(name.as_bytes());
         let mut removed = false;
         let done = self.repairing(|| {
             if let Some(spot) = index::locate(&zone, name.as_bytes(), hash)? {
-                index::unlink(&zone, &spot);
-                index::announce(&zone, hash);
                 removed = true;
-                index::discard(&zone, &spot)?;
+                remove(&zone, &spot)?;
             }
             Ok(())
         });
         removed && done.is_ok()
+    }
+
+    /// Removes all lazy sets; how many.
+    pub(crate) fn remove_lazy(&mut self) -> u64 {
+        let zone = self.zone;
+        let mut removed = 0;
+        let _ = self.repairing(|| {
+            for bucket in 0..zone.geometry.buckets {
+                while let Some(spot) = first_lazy(&zone, bucket)? {
+                    removed += 1;
+                    remove(&zone, &spot)?;
+                }
+            }
+            Ok(())
+        });
+        removed
     }
 
     /// Does it, once more after a repair when the zone turns out to be damaged.
@@ -106,6 +123,23 @@ impl<'a> Writer<'a> {
             done => done,
         }
     }
+}
+
+fn remove(zone: &Zone, spot: &Spot) -> Result<(), Fault> {
+    let hashes = served::hashes_of(zone, spot.link.unit(), spot.hash)?;
+    index::retire(zone, spot);
+    index::announce(zone, &hashes);
+    index::discard(zone, spot)
+}
+
+fn first_lazy(zone: &Zone, bucket: usize) -> Result<Option<Spot>, Fault> {
+    for spot in index::names(zone, bucket) {
+        let spot = spot?;
+        if spot.name.is_lazy() {
+            return Ok(Some(spot));
+        }
+    }
+    Ok(None)
 }
 
 impl Drop for Writer<'_> {

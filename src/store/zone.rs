@@ -61,11 +61,20 @@ impl Zone {
     /// Starts reading the block that was linked to as `kind`; `Open::close` says whether what was
     /// read is that block's. Everything in between is loaded relaxed and may be torn.
     pub(super) fn open(&self, link: Link, kind: Kind) -> Result<Open, Torn> {
+        self.open_if(link, |found| found == kind)
+    }
+
+    /// As `open`, for a block that may be of more than one kind.
+    pub(super) fn open_if(
+        &self,
+        link: Link,
+        is_wanted: impl FnOnce(Kind) -> bool,
+    ) -> Result<Open, Torn> {
         let unit = link.unit();
         let header = self.header(unit);
-        let (found, units) = (header.kind(), header.units());
+        let units = header.units();
         let end = unit.checked_add(units).ok_or(Torn)?;
-        if found != Some(kind)
+        if !header.kind().is_some_and(is_wanted)
             || header.generation() != link.generation()
             || unit < FIRST_UNIT
             || end > self.geometry.end
@@ -73,6 +82,13 @@ impl Zone {
             return Err(Torn);
         }
         Ok(Open { zone: *self, at: self.at(unit), words: UNIT_WORDS * units as usize, header })
+    }
+
+    /// Lets readers open a block that was filled, once something links to it. Locked.
+    pub(super) fn go_live(&self, unit: u32, kind: Kind) -> Link {
+        let header = self.header(unit).with_kind(kind);
+        self.set_header(unit, header);
+        Link::new(unit, header.generation())
     }
 
     /// The word of the epoch stripe.
@@ -93,6 +109,10 @@ pub(super) struct Open {
 }
 
 impl Open {
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.header.is(kind)
+    }
+
     /// The word at `offset` in the block; 0 outside of it.
     #[inline]
     pub(super) fn get(&self, offset: usize) -> u64 {

@@ -143,3 +143,61 @@ fn space_comes_back_whole() {
     assert_eq!(store.stats().evictions, 0);
     check(&store);
 }
+
+#[test]
+fn what_is_not_lazy_stays() {
+    let (_, store) = new_store(SMALL);
+    let served = |i: u32| [format!("m{i}.test"), "x.test".to_owned()];
+    for i in 0..4 {
+        let [own, all] = served(i);
+        store.test_serve(&format!("n{i}.test"), record(i, &[7]), &[&own, &all]).unwrap();
+    }
+    // Many times what there is room for.
+    for i in 10..200 {
+        store.test_publish(&format!("www{i}.example.test"), &record(i, &[i % 9])).unwrap();
+    }
+    assert!(store.stats().evictions > 150);
+    assert_eq!(store.test_serving("x.test").len(), 4);
+    check(&store);
+
+    // Lazy sets make room for one that is not, until there are only such.
+    for i in 4.. {
+        let [own, all] = served(i);
+        let published = store.test_serve(&format!("n{i}.test"), record(i, &[7]), &[&own, &all]);
+        if published.is_err() {
+            assert!(i >= 12 && store.stats().lazy_sets == 0, "{i}, {:?}", store.stats());
+            assert_eq!(store.test_serving("x.test").len(), i as usize);
+            break;
+        }
+        assert_eq!(store.test_serving(&own), [format!("n{i}.test")]);
+    }
+    check(&store);
+}
+
+/// P14: sets that are never evicted leave too little room, which is known beforehand.
+#[test]
+fn nothing_is_evicted_for_what_never_fits_beside_what_stays() {
+    let (_, store) = new_store(2 * SMALL);
+    let served: Vec<String> = (0..40).map(|i| format!("n{i}.test")).collect();
+    let served: Vec<&str> = served.iter().map(String::as_str).collect();
+    store.test_serve("a.test", sized(1, 8_000, 100, &[6, 7]), &served).unwrap();
+    for i in 0..4 {
+        store.test_publish(&format!("l{i}.test"), &record(i, &[8])).unwrap();
+    }
+    let before = store.stats();
+    let room = (store.capacity() - store.fixed_bytes()) as usize;
+    let refused = |result| matches!(result, Err(PublishError::Full { .. }));
+    assert!(refused(store.test_publish("b.test", &sized(2, room - 150, 100, &[]))));
+    assert!(refused(store.test_serve("b.test", sized(2, room - 3000, 100, &[9]), &served)));
+    // The old set stays until the new one is there.
+    assert!(refused(store.test_serve("a.test", sized(2, room - 150, 100, &[6, 7]), &served)));
+    assert_eq!(store.stats(), before);
+    check(&store);
+
+    // The intermediates and the aliases that are there already take no room.
+    let most = sized(2, room - 300, 100, &[6, 7, 6]);
+    store.test_serve("a.test", most.clone(), &served).unwrap();
+    assert_eq!(store.test_read("a.test"), Some(startup(most)));
+    assert_eq!(store.stats().lazy_sets, 0);
+    check(&store);
+}

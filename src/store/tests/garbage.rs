@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::index::{Chain, Spot};
+use super::super::check::check_damaged;
+use super::super::index::{Chain, Place};
 use super::super::layout::BUSY;
+use super::super::node::Role;
+use super::super::word::Link;
 use super::*;
 
 /// xorshift64: the same numbers in each run.
@@ -26,6 +29,21 @@ fn names() -> impl Iterator<Item = String> {
     (0..14).map(|i| format!("n{i}.test"))
 }
 
+/// Sets of both kinds, with gaps between them.
+fn fill(store: &Store) {
+    for (i, name) in names().enumerate() {
+        let record = sized(i as u32, 300, 99, &[7, i as u32 / 4]);
+        if i % 3 == 0 {
+            let next = format!("n{}.test", i + 1);
+            store.test_serve(&name, record, &[&next, "x.test", "n2.test"]).unwrap();
+        } else {
+            store.test_publish(&name, &record).unwrap();
+        }
+    }
+    store.test_remove("n3.test");
+    store.test_remove("n5.test");
+}
+
 /// Uses everything there is; then a repair makes it whole.
 fn exercise(region: &Region, random: &mut Random) {
     let Ok(store) = Store::attach(*region) else {
@@ -35,8 +53,10 @@ fn exercise(region: &Region, random: &mut Random) {
     let lock = TestLock::new();
     for name in names() {
         let _ = (store.find(&name), store.read(&name), store.stamp(&name), store.stats());
+        let _ = store.serving(&name);
         store.touch(&name, random.next());
     }
+    let _ = (store.names(), store.export(), store.fixed_bytes(), store.is_superseded());
     // What is not 0 there would only keep everybody from writing.
     store.set_superseded(false);
     store.clear();
@@ -44,26 +64,35 @@ fn exercise(region: &Region, random: &mut Random) {
     for (i, name) in names().enumerate() {
         let ticket = store.next_ticket();
         let mut writer = store.write(&lock).unwrap();
-        match random.below(3) {
+        let record = sized(i as u32, random.below(3000), 99, &[7]);
+        match random.below(6) {
             0 => {
                 writer.remove(&name);
             }
-            1 => writer.set_last_good(&name, true),
-            _ => drop(writer.test_publish(
-                &name,
-                &sized(i as u32, random.below(3000), 99, &[7]),
-                ticket,
-                1,
-            )),
+            1 => {
+                writer.set_last_good(&name, true);
+                writer.claim_look(&name, SetId(random.next()), 1, 2);
+            }
+            2 if i == 9 => {
+                writer.remove_lazy();
+            }
+            2 | 3 => {
+                let served = ["n1.test", "n2.test", "x.test"];
+                let _ = writer.test_serve(&name, &startup(record), &served, ticket, 1);
+            }
+            _ => drop(writer.test_publish(&name, &record, ticket, 1)),
         }
         let _ = (store.read(&name), store.stats());
     }
 
     region.store(BUSY, 1, Ordering::Relaxed);
     drop(store.write(&lock).unwrap());
-    check(&store);
-    // The clock of a damaged zone may stand anywhere, a removed name has no ticket to be late for.
-    store.test_remove("x.test");
+    check_damaged(&store);
+    // The clock of a damaged zone may stand anywhere, a removed name has no ticket to be late for;
+    // and what is never evicted leaves no room.
+    for (name, _) in store.names() {
+        assert!(store.test_remove(&name), "{name}");
+    }
     store.test_publish("x.test", &double(1)).unwrap();
     assert_eq!(store.test_read("x.test"), Some(double(1)));
     check(&store);
@@ -91,11 +120,7 @@ fn random_words() {
 fn flipped_bits() {
     let mut random = Random(0xfeed_beef_1234_5671);
     let (region, store) = new_store(SMALL);
-    for (i, name) in names().enumerate() {
-        store.test_publish(&name, &sized(i as u32, 300, 99, &[7, i as u32 / 4])).unwrap();
-    }
-    store.test_remove("n3.test");
-    store.test_remove("n5.test");
+    fill(&store);
     let image = region.image();
 
     for round in 0..400 {
@@ -116,28 +141,58 @@ fn flipped_bits() {
     }
 }
 
-/// Chains that lead back, names that share a set: what is claimed twice stays once.
+/// Chains that lead back, names that share a set, lists of aliases that are not theirs: what is
+/// claimed twice stays once.
 #[test]
-fn circles_and_shared_sets() {
+fn circles_and_shared_blocks() {
     let (region, store) = new_store(SMALL);
-    for name in names() {
-        store.test_publish(&name, &record(1, &[7])).unwrap();
-    }
+    fill(&store);
     let image = region.image();
-    let links: Vec<Spot> = (0..store.zone.geometry.buckets)
+    let places: Vec<Place> = (0..store.zone.geometry.buckets)
         .flat_map(|bucket| Chain::of(&store.zone, bucket).map(Result::unwrap))
         .collect();
 
-    for victim in &links {
-        for other in &links {
-            region.restore(&image);
-            let at = store.zone.at(victim.link.unit());
-            store.zone.set(at + name::NEXT, other.link.0);
-            name::set_set(&store.zone, victim.link.unit(), other.name.set);
-            names().for_each(|name| drop(store.read(&name)));
-            store.zone.set(BUSY, 1);
-            drop(store.write(&TestLock::new()).unwrap());
-            check(&store);
+    for victim in &places {
+        for other in &places {
+            for word in 0..4 {
+                region.restore(&image);
+                damage(&store.zone, victim, other, word);
+                // Also before any repair.
+                let _ = (store.names(), store.export(), store.fixed_bytes());
+                for name in names() {
+                    let _ = (store.read(&name), store.serving(&name));
+                }
+                if word == 2 {
+                    // A writer that comes by it has it repaired.
+                    store.test_remove(&names().next().unwrap());
+                    let _ = store.test_serve("n1.test", record(1, &[]), &["x.test"]);
+                }
+                store.zone.set(BUSY, 1);
+                drop(store.write(&TestLock::new()).unwrap());
+                check_damaged(&store);
+                let repairs = store.stats().repairs;
+                for (name, _) in store.names() {
+                    assert!(store.test_remove(&name), "{name}");
+                }
+                assert_eq!(store.stats().repairs, repairs, "one repair makes it whole");
+            }
         }
+    }
+}
+
+/// Makes one of the words of a block lead to another block.
+fn damage(zone: &Zone, victim: &Place, other: &Place, word: usize) {
+    let at = zone.at(victim.link.unit());
+    match (word, victim.node.role) {
+        (0, _) => zone.set(at + node::NEXT, other.link.0),
+        (3, _) => zone.set(victim.holder, victim.link.with(Link::LAZY, true).0),
+        (1, Role::Name(_)) => {
+            if let Role::Name(name) = other.node.role {
+                name::set_set(zone, victim.link.unit(), name.set);
+            }
+        }
+        (1, Role::Alias { .. }) => zone.set(at + alias::OWNER, other.link.0),
+        (_, Role::Name(_)) => zone.set(at + name::ALIASES, other.link.unit().into()),
+        (_, Role::Alias { .. }) => zone.set(at + alias::SIBLING, other.link.unit().into()),
     }
 }

@@ -37,3 +37,26 @@ fn wiped_when_evicted_or_refused() {
     assert!(store.test_publish("a.test", &sized(51, 9_000, 16, &[])).is_err());
     assert!(region.contains(&key(50)) && !region.contains(&key(51)));
 }
+
+/// What is never evicted goes as clean as what is, with the names that it serves.
+#[test]
+fn wiped_with_all_that_it_serves() {
+    let (region, store) = new_store(SMALL);
+    let served = ["www.a.test", "alias-of-many-bytes.a.test"];
+    store.test_serve("a.test", record(1, &[7]), &served).unwrap();
+    assert!(region.contains(b"alias-of-many-bytes"));
+    store.test_serve("a.test", record(2, &[7]), &served[..1]).unwrap();
+    assert!(!region.contains(&key(1)) && region.contains(&key(2)));
+    assert!(!region.contains(b"alias-of-many-bytes") && region.contains(b"www.a.test"));
+
+    let huge = sized(3, 20_000, 16, &[]);
+    assert!(store.test_serve("a.test", huge, &["third.a.test"]).is_err());
+    assert!(!region.contains(&key(3)) && !region.contains(b"third.a.test"));
+
+    store.test_publish("b.test", &record(4, &[7])).unwrap();
+    assert_eq!(store.write(&TestLock::new()).unwrap().remove_lazy(), 1);
+    assert!(!region.contains(&key(4)) && region.contains(&key(2)));
+    assert!(store.test_remove("a.test"));
+    assert!(!region.contains(&key(2)) && !region.contains(b"www.a.test"));
+    check(&store);
+}

@@ -98,3 +98,66 @@ fn tickets_and_stamps_come_after_the_set() {
         reader.join().unwrap();
     });
 }
+
+/// A set that stays is found by all that it serves, also in each walk, while others that serve the
+/// same come and go, get other aliases, or are lazy for a while.
+#[test]
+fn none_is_missed() {
+    let (_, store) = new_store(4 * SMALL);
+    let served = ["x.test", "y.test"];
+    let id = store.test_serve("stays.test", rotated(1), &served).unwrap();
+    let done = AtomicBool::new(false);
+    let reader = || {
+        let (mut looks, mut contended) = (0_u64, 0_u64);
+        while !done.load(Ordering::Relaxed) {
+            for name in ["x.test", "y.test", "stays.test"] {
+                looks += 1;
+                match store.serving(name) {
+                    Lookup::Found(all) => {
+                        let found = all.iter().filter(|serving| serving.name == "stays.test");
+                        let found: Vec<SetId> = found.map(|serving| serving.entry.id).collect();
+                        assert_eq!(found, [id]);
+                    }
+                    Lookup::Contended => contended += 1,
+                    Lookup::Absent => panic!("{name}: absent"),
+                }
+            }
+        }
+        (looks, contended)
+    };
+    let walker = || {
+        while !done.load(Ordering::Relaxed) {
+            let names = store.names();
+            assert_eq!(names.iter().filter(|(name, _)| name == "stays.test").count(), 1);
+            let exported = store.export();
+            let found = exported.iter().find(|set| set.name == "stays.test").unwrap();
+            assert_eq!(found.served, served);
+        }
+    };
+    std::thread::scope(|scope| {
+        let readers = [scope.spawn(reader), scope.spawn(reader)];
+        scope.spawn(walker);
+        let end = Instant::now() + Duration::from_millis(300);
+        for generation in (1_u32..).take_while(|i| Instant::now() < end || *i < 200) {
+            let (name, others) = (format!("n{}", generation % 7), ["x.test", "z.test", "y.test"]);
+            match generation % 5 {
+                0 => {
+                    store.test_remove(&name);
+                }
+                1 => {
+                    store.test_publish(&name, &rotated(generation)).unwrap();
+                }
+                i => {
+                    let served = &others[..i as usize - 1];
+                    store.test_serve(&name, rotated(generation), served).unwrap();
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        for reader in readers {
+            let (looks, contended) = reader.join().unwrap();
+            assert!(looks > 0 && contended * 100 < looks, "{looks} looks, {contended} contended");
+        }
+    });
+    check(&store);
+}

@@ -1,0 +1,127 @@
+//! The blocks of a publication before it is one: all of them, or none. Locked.
+
+use super::index::{self, Spot};
+use super::layout::{FIXED_UNITS, FREE_UNITS};
+use super::word::Link;
+use super::write::Fault;
+use super::zone::Zone;
+use super::{alias, arena, blob, evict, name, set};
+use crate::record::{Record, Source};
+
+/// What is to be allocated.
+pub(super) struct Plan<'a> {
+    pub(super) record: &'a Record,
+    /// The name, when it is not there yet.
+    pub(super) name: Option<&'a [u8]>,
+    /// Its further names that have no alias yet.
+    pub(super) aliases: &'a [&'a [u8]],
+    /// Units when nothing of the record is there.
+    pub(super) needed: u64,
+}
+
+/// Blocks of a set that is not published yet.
+#[derive(Default)]
+pub(super) struct Staged {
+    pub(super) blobs: Vec<Link>,
+    pub(super) set: u32,
+    /// 0 when the name is there already.
+    pub(super) name: u32,
+    pub(super) aliases: Vec<u32>,
+    is_fixed: bool,
+}
+
+impl Staged {
+    /// Allocates everything, the largest part first. `present` is the name's block, which is not
+    /// evicted.
+    fn fill(&mut self, zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<(), Fault> {
+        let alloc = |units| evict::until_fit(zone, units, present, || arena::alloc(zone, units));
+        self.is_fixed = plan.record.source != Source::Lazy;
+        self.set = alloc(set::units_of(plan.record).ok_or(Fault::Full)?)?;
+        if let Some(name) = plan.name {
+            self.name = alloc(name::units_of(name))?;
+        }
+        for name in plan.aliases {
+            self.aliases.push(alloc(alias::units_of(name))?);
+        }
+        for der in plan.record.members.iter().flat_map(|m| &m.chain) {
+            let intern = || blob::intern(zone, der, self.is_fixed);
+            self.blobs.push(evict::until_fit(zone, blob::units_of(der), present, intern)?);
+        }
+        Ok(())
+    }
+
+    fn discard(self, zone: &Zone) -> Result<(), Fault> {
+        let units = [self.set, self.name].into_iter().chain(self.aliases);
+        for unit in units.filter(|unit| *unit != 0) {
+            arena::free(zone, unit)?;
+        }
+        for link in self.blobs {
+            blob::release(zone, link, self.is_fixed)?;
+        }
+        Ok(())
+    }
+}
+
+/// All blocks of the plan, or none. `old` is where the name is.
+pub(super) fn run(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<Staged, Fault> {
+    if !may_fit(zone, plan, old)? {
+        return Err(Fault::Full);
+    }
+    let present = old.map_or(0, |old| old.link.unit());
+    match attempt(zone, plan, present) {
+        // When all is evicted and it does not fit, what was staged first may lie in the middle.
+        Err(Fault::Full) => attempt(zone, plan, present),
+        done => done,
+    }
+}
+
+fn attempt(zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<Staged, Fault> {
+    let mut staged = Staged::default();
+    match staged.fill(zone, plan, present) {
+        Ok(()) => Ok(staged),
+        Err(Fault::Full) => {
+            staged.discard(zone)?;
+            Err(Fault::Full)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether the plan fits beside what stays: sets that are not evicted, and the old set, until the
+/// new one is published. If not, nothing need be evicted to find out.
+fn may_fit(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<bool, Fault> {
+    if plan.needed <= zone.get(FREE_UNITS) {
+        return Ok(true);
+    }
+    let units_at = |unit| u64::from(zone.header(unit).units());
+    let mut units = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
+    units += plan.name.map_or(0, |name| u64::from(name::units_of(name)));
+    units += plan.aliases.iter().map(|name| u64::from(alias::units_of(name))).sum::<u64>();
+    units = units.saturating_add(zone.get(FIXED_UNITS));
+
+    let mut staying = Vec::new();
+    if let Some(old) = old.filter(|old| old.name.is_lazy()) {
+        let set = old.name.set;
+        units = units.saturating_add(units_at(old.link.unit()) + units_at(set.unit()));
+        staying = index::set_links(zone, set).map_err(|_| Fault::Damaged)?;
+        staying.retain(|link| !blob::is_fixed(zone, *link));
+        staying.sort_unstable_by_key(|link| link.0);
+        staying.dedup();
+        units = units.saturating_add(staying.iter().map(|link| units_at(link.unit())).sum());
+    }
+    for der in distinct_blobs(plan.record) {
+        let found = blob::find(zone, der)?;
+        if !found.is_some_and(|link| blob::is_fixed(zone, link) || staying.contains(&link)) {
+            units = units.saturating_add(u64::from(blob::units_of(der)));
+        }
+    }
+    Ok(units <= u64::from(zone.geometry.units()))
+}
+
+/// The intermediates of all chains, each once.
+pub(super) fn distinct_blobs(record: &Record) -> Vec<&Vec<u8>> {
+    let mut blobs: Vec<&Vec<u8>> = record.members.iter().flat_map(|m| &m.chain).collect();
+    blobs.sort_unstable();
+    blobs.dedup();
+    blobs
+}

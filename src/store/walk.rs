@@ -1,0 +1,108 @@
+//! All sets of a zone, found without the lock bucket by bucket: each one is there that is there all
+//! the time.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use super::name::Name;
+use super::node::{self, Node, Role};
+use super::word::Link;
+use super::zone::{Torn, Zone};
+use super::{Entry, Exported, Lookup, read};
+
+/// A name with its set, by the link to its block; or an alias, by that to its owner's.
+enum Found {
+    Name(Link, String, Name),
+    Alias(Link, String),
+}
+
+/// What a walk wants of a bucket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Names,
+    Aliases,
+}
+
+pub(super) fn names(zone: &Zone) -> Vec<(String, Entry)> {
+    let mut all = Vec::new();
+    each_bucket(zone, Want::Names, |_, found| {
+        if let Found::Name(_, name, block) = found {
+            all.push((name, read::entry(&block)));
+        }
+    });
+    all
+}
+
+/// From the aliases' own links, not from the lists of their owners: these a dead writer may have
+/// left half done.
+pub(super) fn export(zone: &Zone) -> Vec<Exported> {
+    let mut all = Vec::new();
+    let mut places = HashMap::new();
+    let mut aliases = Vec::new();
+    each_bucket(zone, Want::Aliases, |bucket, found| match found {
+        Found::Name(link, name, block) => {
+            places.insert(link.0, all.len());
+            let used = zone.get(zone.geometry.used + bucket);
+            all.push((used, Exported { name, entry: read::entry(&block), served: Vec::new() }));
+        }
+        Found::Alias(owner, name) => aliases.push((owner, name)),
+    });
+    for (owner, name) in aliases {
+        let place = places.get(&owner.0).and_then(|place| all.get_mut(*place));
+        if let Some((_, exported)) = place.filter(|(_, exported)| !exported.entry.is_lazy) {
+            exported.served.push(name);
+        }
+    }
+    for (_, exported) in &mut all {
+        exported.served.sort_unstable();
+        exported.served.dedup();
+    }
+    all.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
+    all.into_iter().map(|(_, exported)| exported).collect()
+}
+
+/// Visits what is in each bucket. One that never settles is left out, and a damaged zone's walk ends
+/// after so many blocks as no other zone has.
+fn each_bucket(zone: &Zone, want: Want, mut visit: impl FnMut(usize, Found)) {
+    let mut left = 2 * zone.geometry.units() as usize;
+    for bucket in 0..zone.geometry.buckets {
+        let mut steps = left.min(zone.geometry.longest_chain());
+        let given = steps;
+        if let Lookup::Found(found) = read::settle(|| bucket_of(zone, bucket, want, &mut steps)) {
+            found.into_iter().for_each(|found| visit(bucket, found));
+        }
+        left -= given - steps;
+    }
+}
+
+fn bucket_of(
+    zone: &Zone,
+    bucket: usize,
+    want: Want,
+    steps: &mut usize,
+) -> Result<Option<Vec<Found>>, Torn> {
+    let mut all = Vec::new();
+    read::follow::<()>(zone, bucket, (0, b""), steps, |link, node| {
+        all.extend(found(zone, link, node, want)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(Some(all))
+}
+
+/// `None` for a name without a set, and bytes that are no name.
+fn found(zone: &Zone, link: Link, node: &Node, want: Want) -> Result<Option<Found>, Torn> {
+    let is_wanted = match node.role {
+        Role::Name(name) => !name.set.is_none(),
+        Role::Alias { .. } => want == Want::Aliases,
+    };
+    if !is_wanted {
+        return Ok(None);
+    }
+    let Ok(bytes) = String::from_utf8(node::bytes(zone, link)?) else {
+        return Ok(None);
+    };
+    Ok(Some(match node.role {
+        Role::Name(name) => Found::Name(link, bytes, name),
+        Role::Alias { owner } => Found::Alias(owner, bytes),
+    }))
+}
