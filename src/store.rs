@@ -2,7 +2,7 @@
 //!
 //! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
 //! - `arena`, `bins`: space. `node`, `name`, `alias`, `set`, `blob`: what is in the blocks.
-//! - `control`: words that stand for themselves.
+//! - `control`: words that stand for themselves. `size`: how large a zone has to be.
 //! - `read`: lookups. `walk`: all there is.
 //! - `write`, `publish`, `served`, `stage`, `looks`, `index`, `evict`: changes.
 //! - `repair`, `marks`: after a kill.
@@ -32,6 +32,7 @@ mod read;
 mod repair;
 mod served;
 mod set;
+mod size;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ mod zone;
 use std::sync::atomic::Ordering;
 
 pub(crate) use self::publish::Publication;
+#[allow(unused_imports, reason = "no caller yet")]
+pub(crate) use self::size::{Need, region_bytes_for};
 pub(crate) use self::write::{PublishError, Writer, ZoneLock};
 
 use self::layout::{

@@ -143,6 +143,26 @@ impl Geometry {
         (TABLES + 2 * buckets + buckets / 4).next_multiple_of(UNIT_WORDS)
     }
 
+    /// The least region in words that has so many units, as any larger one has; `None` when there
+    /// is none. Where the number of buckets doubles, the arena is smaller than just before.
+    pub(super) fn least_words(units: u32) -> Option<usize> {
+        let mut buckets = MIN_BUCKETS;
+        loop {
+            let step = TABLES + WORDS_PER_BUCKET * buckets;
+            let from = if buckets == MIN_BUCKETS { MIN_WORDS } else { step };
+            let next_step = step + WORDS_PER_BUCKET * buckets;
+            let words = Geometry::first_unit(buckets) + UNIT_WORDS * units as usize;
+            let words = words.max(from);
+
+            let fits = |words| Geometry::of(words).map(|geometry| geometry.units() >= units);
+            if words < next_step && fits(next_step).unwrap_or(true) {
+                return fits(words)?.then_some(words);
+            }
+            Geometry::of(next_step)?;
+            buckets *= 2;
+        }
+    }
+
     /// The number of the name bucket.
     #[inline]
     pub(super) fn bucket(&self, hash: u64) -> usize {

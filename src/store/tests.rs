@@ -10,6 +10,7 @@ mod kill;
 mod model;
 mod secrets;
 mod served;
+mod size;
 mod threads;
 mod walk;
 
