@@ -20,6 +20,10 @@ fn main() {
         }
     }
 
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_VERSION");
+    let version = env::var("DEP_NGINX_VERSION").unwrap_or_default();
+    println!("cargo::rustc-env=NGINX_VERSION={version}");
+
     println!(
         "cargo::rustc-check-cfg=cfg(ngx_feature, values({}))",
         env::var("DEP_NGINX_FEATURES_CHECK").unwrap_or_else(|_| "any()".to_owned())
@@ -29,6 +33,10 @@ fn main() {
             println!("cargo::rustc-cfg=ngx_feature=\"{}\"", feature.trim());
         }
     }
+
+    // NGINX loads modules with RTLD_GLOBAL: without this, a module that is loaded from another path
+    // while the old one is still there would be bound to the old one's symbols, and run its code.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
 
     // scripts/build copies the vendored nginx from there.
     if let Ok(dir) = env::var("DEP_NGINX_BUILD_DIR") {

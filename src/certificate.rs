@@ -13,6 +13,7 @@ mod error;
 mod key;
 mod member;
 mod names;
+mod passwords;
 mod pem;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -21,6 +22,7 @@ pub(crate) use chain::ChainCache;
 pub(crate) use error::SetError;
 pub(crate) use member::{Input, Member, MemberInput};
 pub(crate) use names::Cover;
+pub(crate) use passwords::{Passwords, TooLongLine};
 
 use crate::server_name::ServerName;
 
@@ -55,6 +57,14 @@ impl CertificateSet {
         let wildcard = name.wildcard();
         self.members.iter().try_fold(Cover::Exact, |least, member| {
             Some(least.max(member.names().matched(name, wildcard.as_ref())?))
+        })
+    }
+
+    /// The names that all members are good for, in the form of `ServerName`; some more than once.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.members.iter().flat_map(|member| member.names().iter());
+        names.filter(|name| {
+            self.members.len() == 1 || self.members.iter().all(|m| m.names().covers(name))
         })
     }
 

@@ -3,8 +3,11 @@
 //! Reading and checking are two steps, so that files that hold what is served already need not be
 //! parsed: `read()`, compare the digest, `SetFiles::check()`.
 
+mod directories;
 mod error;
+mod password_file;
 mod read;
+mod scan;
 mod stat;
 mod template;
 
@@ -12,12 +15,13 @@ use std::path::Path;
 
 use openssl::sha::Sha256;
 
-use crate::certificate::{CertificateSet, Input, Member, MemberInput};
+use crate::certificate::{CertificateSet, Input, Member, MemberInput, Passwords};
 use crate::server_name::ServerName;
 
 pub(crate) use error::PathError;
 use error::Reason;
 use read::{PairContent, PairLook, PairPaths};
+pub(crate) use scan::Scan;
 pub(crate) use stat::SetStat;
 pub(crate) use template::PathTemplate;
 
@@ -33,16 +37,22 @@ impl Pair {
         PairPaths { cert: self.cert.path_for(name), key: self.key.path_for(name) }
     }
 
-    fn fixed_directories(&self) -> [&Path; 2] {
-        [self.cert.fixed_directory(), self.key.fixed_directory()]
+    fn templates(&self) -> [&PathTemplate; 2] {
+        [&self.cert, &self.key]
     }
+}
+
+/// Where the files of all names are, and what opens the keys among them.
+#[derive(Default)]
+pub(crate) struct Files {
+    pairs: Vec<Pair>,
+    passwords: Passwords,
 }
 
 /// What a look at the files of a name found.
 pub(crate) enum Look {
-    /// There is no file. Certain when the directories that all names have in common are there: an
-    /// unmounted file system is no reason to forget a name.
-    Absent { is_certain: bool },
+    /// There is no file. Whether that means anything is up to `Files::directories()`.
+    Absent,
     /// There are files; good or bad.
     Present(SetFiles),
 }
@@ -63,66 +73,54 @@ pub(crate) struct BadFiles {
     pub(crate) good_part: Option<CertificateSet>,
 }
 
-/// Reads all files of a name.
-pub(crate) fn read(pairs: &[Pair], name: &ServerName) -> Look {
-    let mut digest = Digest::new();
-    let mut present = Vec::new();
-    let mut stats = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        let paths = pair.paths_for(name);
-        // Before the read: what changes after that must look changed at the next look.
-        let before = read::stat_pair(&paths);
-        let look = read::read_pair(&paths);
-        digest.add(&look);
-        stats.push(match &look {
-            PairLook::Read(content) => content.stat,
-            PairLook::Absent | PairLook::Bad(_) => before,
-        });
-        match look {
-            PairLook::Read(content) => present.push((paths, Ok(content))),
-            PairLook::Bad(error) => present.push((paths, Err(error))),
-            PairLook::Absent => {}
+impl Files {
+    pub(crate) fn new(pairs: Vec<Pair>, passwords: Passwords) -> Files {
+        Files { pairs, passwords }
+    }
+
+    /// Reads all files of a name.
+    pub(crate) fn read(&self, name: &ServerName) -> Look {
+        let mut digest = Digest::new();
+        let mut present = Vec::new();
+        let mut stats = Vec::with_capacity(self.pairs.len());
+        for pair in &self.pairs {
+            let paths = pair.paths_for(name);
+            // Before the read: what changes after that must look changed at the next look.
+            let before = read::stat_pair(&paths);
+            let look = directories::blame(read::read_pair(&paths), pair);
+            digest.add(&look);
+            stats.push(match &look {
+                PairLook::Read(content) => content.stat,
+                PairLook::Absent | PairLook::Bad(_) => before,
+            });
+            match look {
+                PairLook::Read(content) => present.push((paths, Ok(content))),
+                PairLook::Bad(error) => present.push((paths, Err(error))),
+                PairLook::Absent => {}
+            }
         }
+
+        if present.is_empty() {
+            return Look::Absent;
+        }
+        let may_pass = present.iter().any(|(_, read)| matches!(read, Err(e) if e.may_pass()));
+        let stat = SetStat { pairs: stats.into_boxed_slice(), may_pass };
+        Look::Present(SetFiles { pairs: present, digest: digest.finish(), stat })
     }
 
-    if present.is_empty() {
-        let mut fixed = pairs.iter().flat_map(Pair::fixed_directories);
-        return Look::Absent { is_certain: fixed.all(read::is_directory) };
-    }
-    let may_pass = present.iter().any(|(_, read)| matches!(read, Err(e) if e.may_pass()));
-    let stat = SetStat { pairs: stats.into_boxed_slice(), may_pass };
-    Look::Present(SetFiles { pairs: present, digest: digest.finish(), stat })
-}
-
-/// The stat of all files of a name, without reading them.
-pub(crate) fn stat(pairs: &[Pair], name: &ServerName) -> SetStat {
-    let stats = pairs.iter().map(|pair| read::stat_pair(&pair.paths_for(name)));
-    SetStat { pairs: stats.collect(), may_pass: false }
-}
-
-impl SetFiles {
-    /// The first 16 bytes of the SHA-256 over all contents. That of files that could not be read
-    /// is never that of files that could.
-    pub(crate) fn digest(&self) -> [u8; 16] {
-        self.digest
-    }
-
-    pub(crate) fn stat(&self) -> &SetStat {
-        &self.stat
-    }
-
-    /// The first certificate file: the path for what is wrong with the set as a whole.
-    pub(crate) fn certificate_path(&self) -> &Path {
-        self.pairs.first().map_or(Path::new(""), |(paths, _)| &paths.cert)
+    /// The stat of all files of a name, without reading them.
+    pub(crate) fn stat(&self, name: &ServerName) -> SetStat {
+        let stats = self.pairs.iter().map(|pair| read::stat_pair(&pair.paths_for(name)));
+        SetStat { pairs: stats.collect(), may_pass: false }
     }
 
     /// Parses and checks what was read. Leaves OpenSSL's error queue empty.
-    pub(crate) fn check(&self) -> Result<CertificateSet, BadFiles> {
-        let mut members = Vec::with_capacity(self.pairs.len());
+    pub(crate) fn check(&self, files: &SetFiles) -> Result<CertificateSet, BadFiles> {
+        let mut members = Vec::with_capacity(files.pairs.len());
         let mut first_error = None;
-        for (paths, read) in &self.pairs {
+        for (paths, read) in &files.pairs {
             let checked = match read {
-                Ok(content) => check_pair(paths, content),
+                Ok(content) => check_pair(paths, content, &self.passwords),
                 Err(error) => Err(PathError::new(&error.path, error.reason)),
             };
             match checked {
@@ -139,10 +137,40 @@ impl SetFiles {
             (None, None) => Err(BadFiles { error: nothing_read(), good_part: None }),
         }
     }
+
+    fn templates(&self) -> impl Iterator<Item = &PathTemplate> {
+        self.pairs.iter().flat_map(Pair::templates)
+    }
 }
 
-fn check_pair(paths: &PairPaths, content: &PairContent) -> Result<Member, PathError> {
-    let input = MemberInput { certificate_pem: &content.cert, key_pem: content.key() };
+impl SetFiles {
+    /// The first 16 bytes of the SHA-256 over all contents. That of files that could not be read
+    /// is never that of files that could.
+    pub(crate) fn digest(&self) -> [u8; 16] {
+        self.digest
+    }
+
+    pub(crate) fn stat(&self) -> &SetStat {
+        &self.stat
+    }
+
+    /// Whether there is another pair of the name, whose files are both absent.
+    pub(crate) fn is_one_absent(&self) -> bool {
+        self.pairs.len() < self.stat.pairs.len()
+    }
+
+    /// The first certificate file: the path for what is wrong with the set as a whole.
+    pub(crate) fn certificate_path(&self) -> &Path {
+        self.pairs.first().map_or(Path::new(""), |(paths, _)| &paths.cert)
+    }
+}
+
+fn check_pair(
+    paths: &PairPaths,
+    content: &PairContent,
+    passwords: &Passwords,
+) -> Result<Member, PathError> {
+    let input = MemberInput { certificate_pem: &content.cert, key_pem: content.key(), passwords };
     Member::check(&input).map_err(|bad| {
         let path = match bad.input {
             Input::Certificate => &paths.cert,

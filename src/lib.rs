@@ -4,23 +4,30 @@
 //! - `module`: what NGINX and OpenSSL call. Tables, directives, the SNI hook; no logic.
 //! - `api`: the answers of the content handlers.
 //! - `lookup`: a server name to a certificate set; the only place that knows the order.
+//! - `takeover`, `startup`: what a zone begins with, in the master.
+//! - `replacement`, `host`: what may take the place of what serves, and what the core asks of the
+//!   process that it runs in.
 //! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
 //!   what makes a good set.
 //! - `record`, `server_name`: plain data.
 //! - `ffi`: safe wrappers over what we call in NGINX and OpenSSL.
 
-#![cfg_attr(test, allow(dead_code))]
+#![cfg_attr(test, allow(dead_code, unused_imports))]
 
 mod api;
 mod certificate;
 #[allow(unsafe_code)]
 mod ffi;
 mod files;
+mod host;
 mod lookup;
 #[cfg(not(test))]
 #[allow(unsafe_code)]
 mod module;
 mod record;
+mod replacement;
 mod server_name;
+mod startup;
 mod store;
+mod takeover;
 mod worker_cache;

@@ -1,46 +1,51 @@
 //! A server name to a certificate set: the only place that knows the order
-//! cache → zone → files → `default=`.
+//! cache → sets that serve all their names → files → `default=`.
 
 mod from_files;
+mod looks;
+mod refresh;
+mod serving;
 
 use std::cell::Cell;
-use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use crate::certificate::{CertificateSet, ChainCache};
 use crate::ffi::decoder::KeyDecoder;
-use crate::files::Pair;
+use crate::files::Files;
+use crate::host::Host;
 use crate::server_name::{NameBuffer, ServerName};
-use crate::store::{Lookup, SetId, Store, ZoneLock};
+use crate::store::{self, Lookup, SetId, Store};
 pub(crate) use crate::worker_cache::Matched;
 use crate::worker_cache::{CANDIDATES, Cached, Entry, Parsed, Stamps, WorkerCache};
 
 use from_files::{BadFiles, LookContext};
-pub(crate) use from_files::{RefreshError, Refreshed};
+use looks::Looks;
+pub(crate) use refresh::{RefreshError, Refreshed};
 
 /// Files that are bad or absent are looked at again after this, ms.
 const LOOK_AGAIN_MSEC: u64 = 1_000;
-/// A certificate that becomes valid this soon is taken for valid, s.
-const CLOCK_SKEW_SECONDS: i64 = 300;
 /// The zone is told of a name's use at most this often, ms.
 const TOUCH_MSEC: u64 = 1_000;
 
-/// What the resolver asks of the process that it runs in.
-pub(crate) trait Host {
-    /// Milliseconds of a clock that all processes share.
-    fn monotonic_msec(&self) -> u64;
-    /// Seconds since the epoch.
-    fn unix_seconds(&self) -> i64;
-    /// The zone's lock.
-    fn lock(&self) -> &dyn ZoneLock;
-    /// Whether the servers of the zone would take the set (their security level); the reason
-    /// when not.
-    fn accepts(&self, set: &CertificateSet) -> Result<(), String>;
-    /// Something that an operator should know; the zone's name is added.
-    fn warn(&self, text: fmt::Arguments<'_>);
-    /// Something that should not be.
-    fn alert(&self, text: fmt::Arguments<'_>);
+/// Who reads the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// A worker, at the first handshake for a name.
+    Lazy,
+    /// The master, at start and at each reload.
+    Startup,
+    /// Nobody.
+    Off,
+}
+
+/// A zone's configuration.
+pub(crate) struct Settings {
+    pub(crate) load: Load,
+    pub(crate) files: Files,
+    /// Files of a lazy set are looked at again when the last look is this long ago, ms.
+    pub(crate) valid_msec: Option<u64>,
+    /// How many names a worker keeps parsed.
+    pub(crate) worker_cache: usize,
 }
 
 /// Where a set was found.
@@ -80,6 +85,13 @@ struct Found {
     is_published: bool,
 }
 
+impl Found {
+    /// A set that serves until it is replaced in the zone.
+    fn in_zone(parsed: Rc<Parsed>) -> Found {
+        Found { parsed, status: Status::Zone, look_again: 0, is_published: true }
+    }
+}
+
 /// What a look at one candidate came to.
 enum Candidate {
     Serves(Found),
@@ -97,27 +109,23 @@ pub(crate) struct Resolver {
     /// The configuration that this worker belongs to. An old worker looks at the files of an old
     /// configuration: what it reads is for itself.
     configuration: u64,
-    pairs: Vec<Pair>,
+    settings: Rc<Settings>,
     cache: WorkerCache,
     bad: BadFiles,
+    looks: Looks,
     decoder: KeyDecoder,
     chains: ChainCache,
 }
 
 impl Resolver {
-    /// `worker_cache` is the number of names that are kept parsed.
-    pub(crate) fn new(
-        store: Store,
-        configuration: u64,
-        pairs: Vec<Pair>,
-        worker_cache: usize,
-    ) -> Resolver {
+    pub(crate) fn new(store: Store, configuration: u64, settings: Rc<Settings>) -> Resolver {
         Resolver {
             store,
             configuration,
-            pairs,
-            cache: WorkerCache::new(worker_cache),
+            cache: WorkerCache::new(settings.worker_cache),
+            settings,
             bad: BadFiles::new(),
+            looks: Looks::default(),
             decoder: KeyDecoder::new(),
             chains: ChainCache::new(),
         }
@@ -155,15 +163,23 @@ impl Resolver {
                 Some(Served { parsed: Rc::clone(&entry.parsed), status, matched: entry.matched })
             }
             Cached::Absent => None,
-            Cached::Unknown => self.look_up(&ServerName::from_operator(name)?, now, host),
+            Cached::Unknown => {
+                self.look_up(&ServerName::from_operator(name)?, now, looks::PATIENCE_MSEC, host)
+            }
         }
     }
 
-    /// The candidates for a name in their order: the first that covers the name is taken.
+    /// The candidates for a name in their order: the first that covers the name is taken. Files
+    /// whose look is overdue by `patience`, ms, are looked at.
     #[cold]
-    fn look_up(&mut self, name: &ServerName, now: u64, host: &dyn Host) -> Option<Served> {
-        let wildcard = name.wildcard();
-        let parent = name.parent();
+    fn look_up(
+        &mut self,
+        name: &ServerName,
+        now: u64,
+        patience: u64,
+        host: &dyn Host,
+    ) -> Option<Served> {
+        let (wildcard, parent) = (name.wildcard(), name.parent());
         let candidates: [(Option<&ServerName>, Matched); CANDIDATES] = [
             (Some(name), Matched::Exact),
             (wildcard.as_ref(), Matched::Wildcard),
@@ -172,35 +188,33 @@ impl Resolver {
         let names = candidates.iter().filter_map(|(candidate, _)| *candidate);
         let stamps = Cell::new(Stamps::take(&self.store, names)?);
 
-        let mut expired = None;
-        // A candidate that may become good is looked at again, whatever serves in the meantime.
-        let mut pending = 0;
+        let mut choice = Choice::default();
+        let is_settled = self.offer_serving(name, wildcard.as_ref(), &mut choice, host);
         for (candidate, matched) in candidates {
+            if self.settings.load != Load::Lazy || choice.is_made() {
+                break;
+            }
             let Some(candidate) = candidate else { continue };
             let present = match self.store.find(candidate.as_str()) {
                 Lookup::Found(entry) => Some(entry),
                 Lookup::Absent | Lookup::Contended => None,
             };
-            let look = LookContext { name, present: present.as_ref(), stamps: &stamps, now, host };
-            match self.candidate(candidate, &look) {
-                Candidate::Serves(mut found) => {
-                    found.look_again = sooner(found.look_again, pending);
-                    return Some(self.remember(name, found, matched, stamps.get(), now));
-                }
-                Candidate::Expired(found) => {
-                    pending = sooner(pending, found.look_again);
-                    expired.get_or_insert((found, matched));
-                }
-                Candidate::Nothing { look_again } => pending = sooner(pending, look_again),
+            let present = present.as_ref();
+            let look = LookContext { name, present, stamps: &stamps, now, patience, host };
+            let offered = self.candidate(candidate, &look);
+            choice.consider(offered, matched);
+        }
+
+        let Some((found, matched)) = choice.made() else {
+            if is_settled {
+                self.cache.insert_absent(name, stamps.get(), now + LOOK_AGAIN_MSEC);
             }
-        }
-        if let Some((mut found, matched)) = expired {
-            found.look_again = sooner(found.look_again, pending);
+            return None;
+        };
+        if found.parsed.set.expired_at(host.unix_seconds()) {
             self.report_expired(&found, host);
-            return Some(self.remember(name, found, matched, stamps.get(), now));
         }
-        self.cache.insert_absent(name, stamps.get(), now + LOOK_AGAIN_MSEC);
-        None
+        Some(self.remember(name, found, matched, stamps.get(), now))
     }
 
     fn remember(
@@ -213,49 +227,47 @@ impl Resolver {
     ) -> Served {
         let Found { parsed, status, look_again, is_published } = found;
         self.store.touch(parsed.info.name.as_str(), now);
+        let is_last_good = status == Status::Stale;
+        let planned = self.cache.last(name.as_str().as_bytes()).map_or(0, |last| last.planned);
+        let planned = self.looks.plan(name, looks::planned_for(look_again, is_last_good), planned);
         let entry = Entry {
             parsed: Rc::clone(&parsed),
             matched,
-            is_last_good: status == Status::Stale,
+            is_last_good,
             stamps,
             look_again,
+            made: now,
             touched: now,
+            planned,
             is_published,
         };
         self.cache.insert(name, entry);
         Served { parsed, status, matched }
     }
 
-    /// One candidate: what the zone has of it, if that is not older than the last clear, else its
-    /// files.
+    /// One candidate: what the zone has of it, if that is not older than the last clear and its
+    /// files need no look, else its files.
     fn candidate(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
-        let current = look.present.filter(|entry| entry.ticket > look.clear_epoch());
-        if let Some(parsed) = current.and_then(|e| self.parsed(candidate, e.id, look.host)) {
-            let found = Found { parsed, status: Status::Zone, look_again: 0, is_published: true };
-            return self.offer(found, look);
+        let is_current = |entry: &&store::Entry| {
+            entry.is_lazy && !entry.last_good && entry.ticket > look.clear_epoch()
+        };
+        if let Some(entry) = look.present.filter(is_current) {
+            if let Some(look_again) = self.need_no_look(candidate, entry, look) {
+                if let Some(parsed) = self.parsed(candidate, entry.id, look.host) {
+                    return offer(Found { look_again, ..Found::in_zone(parsed) }, look);
+                }
+            }
         }
         self.look_at_files(candidate, look)
     }
 
-    /// Only a set that covers the name is taken.
-    fn offer(&self, found: Found, look: &LookContext<'_>) -> Candidate {
-        if !found.parsed.set.covers(look.name) {
-            Candidate::Nothing { look_again: found.look_again }
-        } else if found.parsed.set.expired_at(look.host.unix_seconds()) {
-            Candidate::Expired(found)
-        } else {
-            Candidate::Serves(found)
-        }
-    }
-
     /// One line for an expired set, by whichever worker meets it first.
     fn report_expired(&self, found: &Found, host: &dyn Host) {
-        let mut hasher = DefaultHasher::new();
-        ("expired", found.parsed.info.name.as_str(), found.parsed.digest).hash(&mut hasher);
-        if self.store.report_once(hasher.finish()) {
+        let info = &found.parsed.info;
+        if self.report_once(&("expired", info.name.as_str(), found.parsed.digest)) {
             let name = &found.parsed.info.name;
             host.warn(format_args!(
-                "certificate \"{name}\" has expired; it is served for want of a better one"
+                "certificate \"{name}\" has expired; it is served where there is none better"
             ));
         }
     }
@@ -287,6 +299,51 @@ impl Resolver {
     pub(crate) fn sweep(&mut self) {
         self.cache.sweep(&self.store);
         self.chains.prune();
+    }
+}
+
+/// Only a set that covers the name is taken.
+fn offer(found: Found, look: &LookContext<'_>) -> Candidate {
+    if !found.parsed.set.covers(look.name) {
+        Candidate::Nothing { look_again: found.look_again }
+    } else if found.parsed.set.expired_at(look.host.unix_seconds()) {
+        Candidate::Expired(found)
+    } else {
+        Candidate::Serves(found)
+    }
+}
+
+/// The candidate to take: the first that serves, else the first that has expired.
+#[derive(Default)]
+struct Choice {
+    serves: Option<(Found, Matched)>,
+    expired: Option<(Found, Matched)>,
+    /// A candidate that may become good is looked at again, whatever serves in the meantime.
+    pending: u64,
+}
+
+impl Choice {
+    fn consider(&mut self, candidate: Candidate, matched: Matched) {
+        match candidate {
+            Candidate::Serves(found) => {
+                self.serves.get_or_insert((found, matched));
+            }
+            Candidate::Expired(found) => {
+                self.pending = sooner(self.pending, found.look_again);
+                self.expired.get_or_insert((found, matched));
+            }
+            Candidate::Nothing { look_again } => self.pending = sooner(self.pending, look_again),
+        }
+    }
+
+    fn is_made(&self) -> bool {
+        self.serves.is_some()
+    }
+
+    fn made(self) -> Option<(Found, Matched)> {
+        let (found, matched) = self.serves.or(self.expired)?;
+        let look_again = sooner(found.look_again, self.pending);
+        Some((Found { look_again, ..found }, matched))
     }
 }
 

@@ -9,6 +9,8 @@ mod server_name_callback;
 mod variables;
 mod worker;
 mod zone;
+mod zone_directive;
+mod zone_init;
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -19,6 +21,14 @@ use nginx_sys::{
     NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_http_module_t, ngx_module_t, ngx_uint_t,
 };
 use ngx::ngx_string;
+
+/// What the log says at the start: which module runs.
+const VERSION: &str = concat!(
+    "rust_shared_cert: version ",
+    env!("CARGO_PKG_VERSION"),
+    ", built for ",
+    env!("NGINX_VERSION")
+);
 
 static mut NGX_HTTP_RUST_SHARED_CERT_COMMANDS: [ngx_command_t; 4] = [
     ngx_command_t {
@@ -66,7 +76,7 @@ pub(crate) static mut ngx_http_rust_shared_cert_module: ngx_module_t = ngx_modul
     ctx: (&raw const NGX_HTTP_RUST_SHARED_CERT_MODULE_CTX).cast_mut().cast::<c_void>(),
     commands: (&raw mut NGX_HTTP_RUST_SHARED_CERT_COMMANDS).cast::<ngx_command_t>(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
-    init_module: Some(zone::init_module),
+    init_module: Some(zone_init::init_module),
     init_process: Some(worker::init_process),
     exit_process: Some(worker::exit_process),
     ..ngx_module_t::default()

@@ -20,6 +20,17 @@ impl KeyType {
     /// How many kinds there are, and so the most members that a set can have.
     pub(crate) const COUNT: usize = 5;
 
+    /// As in logs and answers.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            KeyType::Rsa => "RSA",
+            KeyType::RsaPss => "RSA-PSS",
+            KeyType::Ec => "EC",
+            KeyType::Ed25519 => "Ed25519",
+            KeyType::Ed448 => "Ed448",
+        }
+    }
+
     /// The kind that was written as `value`; `None` when no kind was.
     pub(crate) fn from_u8(value: u8) -> Option<KeyType> {
         match value {

@@ -44,7 +44,6 @@ mod zone;
 use std::sync::atomic::Ordering;
 
 pub(crate) use self::publish::Publication;
-#[allow(unused_imports, reason = "no caller yet")]
 pub(crate) use self::size::{Need, region_bytes_for};
 pub(crate) use self::write::{PublishError, Writer, ZoneLock};
 

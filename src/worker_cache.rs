@@ -152,8 +152,12 @@ pub(crate) struct Entry {
     pub(crate) stamps: Stamps,
     /// When the files are to be looked at again, monotonic ms; 0: not before a stamp changes.
     pub(crate) look_again: u64,
+    /// When the answer was found, monotonic ms.
+    pub(crate) made: u64,
     /// When the zone was last told of the use, monotonic ms.
     pub(crate) touched: u64,
+    /// For when a look at the files is planned, monotonic ms; 0: for no time.
+    pub(crate) planned: u64,
     /// The set is in the zone, so that it may be dropped here when it is no longer current.
     pub(crate) is_published: bool,
 }
@@ -224,6 +228,16 @@ impl WorkerCache {
     /// The last answer for a name, whether it still holds or not.
     pub(crate) fn last(&self, name: &[u8]) -> Option<&Entry> {
         self.entries.peek(name)
+    }
+
+    /// As `last()`.
+    pub(crate) fn last_mut(&mut self, name: &[u8]) -> Option<&mut Entry> {
+        self.entries.peek_mut(name)
+    }
+
+    /// How many names are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Remembers the answer for a name.

@@ -29,8 +29,20 @@ http {
     server {
         listen 127.0.0.1:%%PORT_tls%% ssl;
         rust_shared_cert certs;
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_static%% ssl;
+        rust_shared_cert certs;
         ssl_certificate static.cert.pem;
         ssl_certificate_key static.key.pem;
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_late%% ssl;
+        rust_shared_cert certs;
+        ssl_certificate late.cert.pem;
+        ssl_certificate_key late.key.pem;
     }
 
     server {
@@ -41,7 +53,8 @@ http {
 EOF
 
 my @expired = (not_before => '200101000000Z', not_after => '210101000000Z');
-$t->install($t->pair('static'), dir => '.');
+my $static = $t->install($t->pair('static'), dir => '.');
+$t->install($t->pair('late', @expired), dir => '.');
 my $old = $t->install($t->pair('old.test', @expired));
 my $good = $t->install($t->pair('good.test'));
 my $valid = $t->install($t->pair('two.test', key => 'rsa'), infix => '.rsa');
@@ -51,6 +64,8 @@ $t->start();
 # nothing better
 
 is(served('old.test'), $old->{serial}, 'expired: serves when there is nothing better') for 1 .. 3;
+is($t->handshake('static', 'old.test')->{serial}, $static->{serial}, 'a static one that is valid is better');
+is($t->handshake('late', 'old.test')->{serial}, $old->{serial}, 'one that has expired too is not');
 my @lines = $t->log_lines(qr/\[warn\].*old\.test/);
 is(scalar @lines, 1, 'expired: one line');
 like($lines[0], qr/has expired/, 'expired: which says so');

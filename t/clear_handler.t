@@ -94,6 +94,9 @@ ok(!$got->{json}{changed}, 'nothing has changed');
 is($got->{json}{certificates}[0]{fingerprint}, $pair->{fingerprint}, 'the fingerprint all the same');
 is($t->http('control', 'GET /clear?name=b.test')->{json}{certificates}[0]{key_type}, 'RSA', 'by GET');
 is($t->clear('?x=1&name=b.test&y=2')->{json}{set}, 'b.test', 'among other arguments');
+for my $query ('?nmae=b.test', '?x', '?name') {
+	is($t->clear($query)->{status}, 400, "no clear of everything by mistake: $query");
+}
 
 # a name that nobody asked for yet
 

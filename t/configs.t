@@ -127,6 +127,22 @@ for my $name ('any.example.com', 'www.example.com', 'example.com') {
 	is($t->handshake('tls', $name)->{serial}, $live->{serial}, "certbot, renewed: $name");
 }
 
+$t->stop();
+
+# certbot, with keys that only root can read
+
+SKIP: {
+	skip 'only root has keys of its own', 3 if $> != 0;
+	chmod 0700, "$d/live", "$d/archive";
+	chmod 0600, glob "$d/archive/*/*";
+	run_example('startup-root-only.conf');
+	is($t->handshake('tls', 'any.example.com')->{serial}, $live->{serial}, 'root only: served');
+	$more = lineage('example.com-0001', 2, $t->pair('example.com-0001', san => ['shop.example.com']));
+	chmod 0600, glob "$d/archive/*/*";
+	ok($t->reload(), 'root only: the hook');
+	is($t->handshake('tls', 'shop.example.com')->{serial}, $more->{serial}, 'root only: a -0001 lineage');
+}
+
 $t->done();
 
 ###############################################################################

@@ -3,11 +3,35 @@
 use serde_json::{Value, json};
 
 use super::reply::Reply;
-use crate::lookup::{Host, RefreshError, Refreshed, Resolver};
-use crate::record::KeyType;
+use crate::host::Host;
+use crate::lookup::{Load, RefreshError, Refreshed, Resolver};
 use crate::server_name::ServerName;
 use crate::store::Store;
 use crate::worker_cache::MemberInfo;
+
+/// Why a zone cannot be cleared; `None` when it can. A hook must not believe that it rotated.
+pub(crate) fn refusal(load: Load, store: &Store) -> Option<Reply> {
+    const TITLE: &str = "nothing to clear";
+    match load {
+        Load::Lazy if store.is_superseded() => Some(Reply::problem(
+            503,
+            "the zone was replaced",
+            "this worker is shutting down and serves from a zone that was resized; try again",
+        )),
+        Load::Lazy => None,
+        Load::Startup => Some(Reply::problem(
+            409,
+            TITLE,
+            "workers read no files of this zone (load=startup); reload NGINX to have them read",
+        )),
+        Load::Off => Some(Reply::problem(409, TITLE, "the zone has no files (load=off)")),
+    }
+}
+
+/// A misspelt argument must not become a clear of everything.
+pub(crate) fn unknown_argument() -> Reply {
+    Reply::problem(400, "unknown argument", "the only argument is \"name\"")
+}
 
 /// Makes all that was read from files stale: one atomic addition, whatever the number of sets.
 pub(crate) fn all(zone: &str, store: &Store) -> Reply {
@@ -45,9 +69,11 @@ pub(crate) fn by_name(zone: &str, name: &[u8], resolver: &mut Resolver, host: &d
         Err(RefreshError::Files(reason)) => {
             Reply::problem(422, "the certificate cannot be used", &reason)
         }
-        Err(RefreshError::Busy) => {
-            Reply::problem(503, "the name is being changed", "another process is writing; try again")
-        }
+        Err(RefreshError::Busy) => Reply::problem(
+            503,
+            "the name is being changed",
+            "another process is writing; try again",
+        ),
         Err(RefreshError::OldWorker) => Reply::problem(
             503,
             "the worker is shutting down",
@@ -58,19 +84,9 @@ pub(crate) fn by_name(zone: &str, name: &[u8], resolver: &mut Resolver, host: &d
 
 fn certificate(member: &MemberInfo) -> Value {
     json!({
-        "key_type": key_type(member.key_type),
+        "key_type": member.key_type.as_str(),
         "fingerprint": member.fingerprint_hex(),
         "not_before": member.not_before,
         "not_after": member.not_after,
     })
-}
-
-fn key_type(key_type: KeyType) -> &'static str {
-    match key_type {
-        KeyType::Rsa => "RSA",
-        KeyType::RsaPss => "RSA-PSS",
-        KeyType::Ec => "EC",
-        KeyType::Ed25519 => "Ed25519",
-        KeyType::Ed448 => "Ed448",
-    }
 }

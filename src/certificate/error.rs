@@ -15,6 +15,7 @@ pub(crate) enum SetError {
     NoCertificate,
     NoKey,
     EncryptedKey,
+    WrongPassword,
     UnsupportedKey,
     KeyMismatch,
     WrongOrder,
@@ -52,6 +53,9 @@ impl fmt::Display for SetError {
             SetError::NoCertificate => "no certificate found",
             SetError::NoKey => "no private key found",
             SetError::EncryptedKey => "private key is encrypted",
+            SetError::WrongPassword => {
+                "private key is encrypted, with none of the passwords of \"password_file\""
+            }
             SetError::UnsupportedKey => "private key is of an unsupported type",
             SetError::KeyMismatch => "key does not match the certificate",
             SetError::WrongOrder => "certificate chain is out of order",

@@ -6,6 +6,7 @@ use openssl::sign::{Signer, Verifier};
 use zeroize::Zeroizing;
 
 use super::error::SetError;
+use super::passwords::Passwords;
 use super::pem::{Block, Kind};
 use crate::record::KeyType;
 
@@ -21,23 +22,26 @@ pub(super) fn key_type<T>(key: &PKeyRef<T>) -> Option<KeyType> {
     }
 }
 
-/// The key among the blocks that belongs to a certificate's public key.
+/// The key among the blocks that belongs to a certificate's public key. `passwords` are tried on
+/// those that are encrypted.
 pub(super) fn matching<T: HasPublic>(
     blocks: &[Block<'_>],
     public: &PKeyRef<T>,
+    passwords: &Passwords,
 ) -> Result<PKey<Private>, SetError> {
     let mut otherwise = SetError::NoKey;
     for block in blocks {
-        match block.kind {
-            Kind::Key => {}
-            Kind::EncryptedKey => {
-                otherwise = SetError::EncryptedKey;
-                continue;
-            }
+        let key = match block.kind {
+            Kind::Key => PKey::private_key_from_der(&block.der()?).map_err(SetError::key)?,
+            Kind::EncryptedKey => match decrypted(block, passwords) {
+                Ok(key) => key,
+                Err(error) => {
+                    otherwise = error;
+                    continue;
+                }
+            },
             Kind::Certificate | Kind::Other => continue,
-        }
-        let der = block.der()?;
-        let key = PKey::private_key_from_der(&der).map_err(SetError::key)?;
+        };
         if key.public_eq(public) {
             return usable(key, public);
         }
@@ -47,6 +51,22 @@ pub(super) fn matching<T: HasPublic>(
         }
     }
     Err(otherwise)
+}
+
+/// PKCS #8 (RFC 5958) or the older form of PEM; OpenSSL tells them apart.
+fn decrypted(block: &Block<'_>, passwords: &Passwords) -> Result<PKey<Private>, SetError> {
+    for password in passwords.iter() {
+        // OpenSSL wipes the buffer that the callback fills.
+        let key = PKey::private_key_from_pem_callback(block.text, |buffer| {
+            let Some(room) = buffer.get_mut(..password.len()) else { return Ok(0) };
+            room.copy_from_slice(password);
+            Ok(password.len())
+        });
+        if let Ok(key) = key {
+            return Ok(key);
+        }
+    }
+    Err(if passwords.is_empty() { SetError::EncryptedKey } else { SetError::WrongPassword })
 }
 
 fn usable<T: HasPublic>(

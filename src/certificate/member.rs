@@ -13,6 +13,7 @@ use super::chain::{self, Chain, ChainCache};
 use super::error::{EmptyErrorQueue, SetError};
 use super::key;
 use super::names::Names;
+use super::passwords::Passwords;
 use super::pem::{self, Block, Kind};
 use crate::record::KeyType;
 
@@ -23,6 +24,8 @@ pub(crate) struct MemberInput<'a> {
     pub(crate) certificate_pem: &'a [u8],
     /// The leaf's key, among others perhaps.
     pub(crate) key_pem: &'a [u8],
+    /// For a key that is encrypted.
+    pub(crate) passwords: &'a Passwords,
 }
 
 /// Which of the two something is wrong with.
@@ -73,7 +76,7 @@ impl Member {
             key::key_type(&public).ok_or(MemberError::certificate(SetError::UnsupportedKey))?;
 
         let blocks = pem::blocks(input.key_pem).map_err(MemberError::key)?;
-        let key = key::matching(&blocks, &public).map_err(MemberError::key)?;
+        let key = key::matching(&blocks, &public, input.passwords).map_err(MemberError::key)?;
 
         let new = || {
             let chain = Rc::new(chain::stack(chain)?);

@@ -56,6 +56,16 @@ impl Names {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.lines()
+    }
+
+    /// Whether the names cover one of another certificate.
+    pub(super) fn covers(&self, name: &str) -> bool {
+        ServerName::from_operator(name.as_bytes())
+            .is_some_and(|name| self.matched(&name, name.wildcard().as_ref()).is_some())
+    }
+
     fn has(&self, name: &ServerName) -> bool {
         self.0.lines().any(|own| own == name.as_str())
     }

@@ -12,7 +12,8 @@ use crate::ffi::decoder::KeyDecoder;
 use crate::record::{KeyType, Source};
 
 fn check(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Member, MemberError> {
-    let result = Member::check(&MemberInput { certificate_pem, key_pem });
+    let passwords = &Passwords::default();
+    let result = Member::check(&MemberInput { certificate_pem, key_pem, passwords });
     assert_no_errors();
     result
 }

@@ -6,7 +6,7 @@ use std::slice;
 
 use nginx_sys::{
     NGX_LOG_EMERG, NGX_OK, ngx_conf_full_name, ngx_conf_t, ngx_cycle_t, ngx_int_t,
-    ngx_parse_offset, ngx_pnalloc, ngx_str_t, ngx_uint_t,
+    ngx_parse_offset, ngx_parse_time, ngx_pnalloc, ngx_str_t, ngx_uint_t,
 };
 
 /// What a directive handler returns when all is well (`NGX_CONF_OK`).
@@ -117,6 +117,16 @@ pub(crate) fn parse_size(text: &[u8]) -> Option<usize> {
     let mut line = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
     // SAFETY: ngx_parse_offset() reads the len bytes of line and changes nothing in them.
     usize::try_from(unsafe { ngx_parse_offset(&mut line) }).ok()
+}
+
+/// A time in seconds, as NGINX writes them (`60s`, `5m`; a number alone is seconds).
+pub(crate) fn parse_seconds(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut line = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
+    // SAFETY: ngx_parse_time() reads the len bytes of line and changes nothing in them.
+    u64::try_from(unsafe { ngx_parse_time(&mut line, 1) }).ok()
 }
 
 /// Logs `[emerg]` outside a directive, with the text as it is.

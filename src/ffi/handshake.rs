@@ -140,6 +140,16 @@ impl Handshake {
         }
     }
 
+    /// Whether the SSL's context gave it a certificate that has not expired.
+    pub(crate) fn has_valid_certificate(&self) -> bool {
+        // SAFETY: the SSL is live; the certificate is its own.
+        unsafe {
+            let certificate = ossl::SSL_get_certificate(self.ssl.as_ptr());
+            !certificate.is_null()
+                && ossl::X509_cmp_current_time(ossl::X509_get0_notAfter(certificate)) > 0
+        }
+    }
+
     /// Puts these certificates on the SSL in the place of all that its context gave it. An error
     /// leaves the SSL without any certificate, never with half a set.
     pub(crate) fn install<'a>(

@@ -52,6 +52,12 @@ impl Request {
         unsafe { ngx_http_discard_request_body(self.0) }
     }
 
+    /// Whether there is a query string.
+    pub(crate) fn has_args(&self) -> bool {
+        // SAFETY: r is valid.
+        unsafe { (*self.0).args.len > 0 }
+    }
+
     /// An argument of the query string, percent-decoded. At most `limit` bytes are looked at.
     pub(crate) fn arg(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
         let mut value = ngx_str_t { len: 0, data: ptr::null_mut() };

@@ -3,14 +3,19 @@
 use std::fmt;
 use std::ptr::NonNull;
 
-use nginx_sys::{NGX_LOG_ALERT, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_cycle, ngx_log_t, ngx_uint_t};
+use nginx_sys::{
+    NGX_LOG_ALERT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_cycle, ngx_log_t,
+    ngx_uint_t,
+};
 
 /// The levels that the module uses (`ngx_log.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Emerg,
     Alert,
+    Error,
     Warn,
+    Notice,
 }
 
 impl Level {
@@ -18,7 +23,9 @@ impl Level {
         (match self {
             Level::Emerg => NGX_LOG_EMERG,
             Level::Alert => NGX_LOG_ALERT,
+            Level::Error => NGX_LOG_ERR,
             Level::Warn => NGX_LOG_WARN,
+            Level::Notice => NGX_LOG_NOTICE,
         }) as ngx_uint_t
     }
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use std::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_conf_t, ngx_int_t, ngx_module_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
-    ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
+    ngx_conf_t, ngx_cycle, ngx_int_t, ngx_list_part_t, ngx_module_t, ngx_pagesize,
+    ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_alloc,
+    ngx_slab_pool_t, ngx_str_t,
 };
 
 use super::region::Region;
@@ -41,6 +42,38 @@ pub(crate) fn add_zone(
         (*zone.as_ptr()).init = Some(init);
         Ok(Some(zone))
     }
+}
+
+/// The zone of that name in the running cycle, mapped and with an initialised slab pool; of whatever
+/// module. `None` when there is none. For use while a new cycle is being made: until then the
+/// running one is not freed.
+pub(crate) fn running_zone(name: &[u8]) -> Option<SharedZone> {
+    // SAFETY: ngx_cycle is the running cycle (or the empty one that main() starts with) and its
+    // list of zones does not change any more; this runs in the thread that would replace it.
+    unsafe {
+        let mut part: *const ngx_list_part_t = &raw const (*ngx_cycle).shared_memory.part;
+        while let Some(zones) = part.as_ref() {
+            for i in 0..zones.nelts {
+                let zone = zones.elts.cast::<ngx_shm_zone_t>().add(i);
+                if (*zone).shm.name.as_bytes() == name {
+                    return SharedZone::from_raw(NonNull::new(zone)?);
+                }
+            }
+            part = zones.next;
+        }
+    }
+    None
+}
+
+/// The size of a zone whose block is to have so many bytes: with its slab pool, in whole kilobytes.
+pub(crate) fn zone_size_for(region_bytes: u64) -> u64 {
+    /// `ngx_slab_page_t`, and no less than what the pool has at its start.
+    const PAGE_ENTRY: u64 = 24;
+    const POOL: u64 = 8 * 1024;
+    // SAFETY: as in least_size().
+    let page = unsafe { ngx_pagesize } as u64;
+    let pages = (region_bytes + BLOCK_HEADER as u64).div_ceil(page) + 1;
+    (pages * (page + PAGE_ENTRY) + POOL).next_multiple_of(1024)
 }
 
 /// Why a zone cannot be used.
@@ -90,15 +123,20 @@ impl SharedZone {
         }
     }
 
-    /// The block that `take_all()` took in this zone earlier; `None` when it did not.
+    /// The block that `take_all()` took in this zone earlier; `None` when it did not. The zone may
+    /// be that of any module: it is for the store to say whose the block's bytes are.
     pub(crate) fn taken(self) -> Option<Region> {
         let pool = self.0.as_ptr();
-        // SAFETY: the pool is initialised; data is NULL or the block of take_all(): the zone's tag
-        // is our module, so nobody else set it.
+        // SAFETY: the pool is initialised; what data points to is read only where it is inside of
+        // the zone, from behind the pool's own header to its end.
         unsafe {
             let block = NonNull::new((*pool).data.cast::<u8>())?;
+            let (at, end) = (block.as_ptr() as usize, (*pool).end as usize);
+            let room = end.checked_sub(at)?;
+            if at < (*pool).start as usize || at % align_of::<u64>() != 0 || room <= BLOCK_HEADER {
+                return None;
+            }
             let size = usize::try_from(block.cast::<u64>().read()).ok()?;
-            let room = ((*pool).end as usize).checked_sub(block.as_ptr() as usize)?;
             (size <= room && size > BLOCK_HEADER).then(|| Self::region_of(block, size))
         }
     }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::read::MAX_FILE_SIZE;
 use super::stat::is_lasting;
 use crate::certificate::SetError;
 
@@ -20,8 +19,11 @@ pub(crate) struct PathError {
 pub(super) enum Reason {
     /// A call of the system failed.
     Call(&'static str, Errno),
+    /// The directory that all names have in common may not be searched.
+    Unsearchable(Errno),
     NotRegular,
-    TooLarge,
+    /// More bytes than this.
+    TooLarge(usize),
     ChangedWhileRead,
     Content(SetError),
 }
@@ -31,12 +33,28 @@ impl PathError {
         PathError { path: path.to_owned(), reason }
     }
 
+    /// Whether it is the same for all names.
+    pub(crate) fn is_common(&self) -> bool {
+        matches!(self.reason, Reason::Unsearchable(_))
+    }
+
     /// Whether another look may succeed with the same files.
     pub(super) fn may_pass(&self) -> bool {
         match self.reason {
-            Reason::Call(_, errno) => !is_lasting(errno),
+            Reason::Call(_, errno) | Reason::Unsearchable(errno) => !is_lasting(errno),
             Reason::ChangedWhileRead => true,
-            Reason::NotRegular | Reason::TooLarge | Reason::Content(_) => false,
+            Reason::NotRegular | Reason::TooLarge(_) | Reason::Content(_) => false,
+        }
+    }
+}
+
+impl Reason {
+    /// The call that failed, and how.
+    fn call(&self) -> (&'static str, Errno) {
+        match *self {
+            Reason::Call(call, errno) => (call, errno),
+            Reason::Unsearchable(errno) => ("open", errno),
+            _ => ("", Errno::from_raw_os_error(0)),
         }
     }
 }
@@ -45,15 +63,16 @@ impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
-            Reason::Call(call, errno) => {
+            Reason::Call(..) | Reason::Unsearchable(_) => {
+                let (call, errno) = self.reason.call();
                 let number = errno.raw_os_error();
-                let text = std::io::Error::from(*errno).to_string();
+                let text = std::io::Error::from(errno).to_string();
                 let text = text.split(" (os error").next().unwrap_or_default();
                 write!(f, "{call}() \"{path}\" failed ({number}: {text})")
             }
             Reason::NotRegular => write!(f, "\"{path}\" is not a regular file"),
-            Reason::TooLarge => {
-                write!(f, "\"{path}\" is larger than {}k", MAX_FILE_SIZE / 1024)
+            Reason::TooLarge(limit) => {
+                write!(f, "\"{path}\" is larger than {}k", limit / 1024)
             }
             Reason::ChangedWhileRead => write!(f, "\"{path}\" changed while it was read"),
             Reason::Content(error) => write!(f, "\"{path}\": {error}"),

@@ -17,7 +17,7 @@ use super::error::{PathError, Reason};
 use super::stat::{FileStat, PairStat, is_absent};
 
 /// A file of PEM is not larger, and a worker reads no more at a handshake.
-pub(super) const MAX_FILE_SIZE: u64 = 256 * 1024;
+const MAX_FILE_SIZE: usize = 256 * 1024;
 
 /// How often files are read that change meanwhile.
 const ATTEMPTS: usize = 3;
@@ -140,11 +140,6 @@ fn open_path(directory: &Path) -> Result<OwnedFd, Errno> {
     open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Whether there is such a directory.
-pub(super) fn is_directory(path: &Path) -> bool {
-    open_path(path).is_ok()
-}
-
 fn entry<'a>(path: &'a Path, directory: &'a Result<OwnedFd, Errno>) -> Entry<'a> {
     let name = path.file_name().unwrap_or_default();
     Entry { path, name, directory: directory.as_ref().map_err(|errno| *errno) }
@@ -177,8 +172,8 @@ impl Entry<'_> {
         };
 
         let stat = self.regular(&file)?;
-        if stat.size() > MAX_FILE_SIZE {
-            return Err(self.error(Reason::TooLarge));
+        if stat.size() > MAX_FILE_SIZE as u64 {
+            return Err(self.error(Reason::TooLarge(MAX_FILE_SIZE)));
         }
         let bytes = self.read_to_end(&file, stat.size())?;
         if bytes.len() as u64 != stat.size() || self.regular(&file)? != stat {

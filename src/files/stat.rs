@@ -1,5 +1,7 @@
 //! What tells one state of a file from another.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
@@ -49,6 +51,17 @@ pub(crate) struct SetStat {
 const SLOWEST_TICK: i128 = 2;
 
 impl SetStat {
+    /// A number for the files as they are and for `accepted_by`, what accepted them; 0, which tells
+    /// nothing, while equal stats do not mean equal contents. Never 0 otherwise.
+    pub(crate) fn mark(&self, now: i64, accepted_by: u64) -> u64 {
+        if !self.is_settled(now) {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        (self, accepted_by).hash(&mut hasher);
+        hasher.finish().max(1)
+    }
+
     /// Whether equal stats mean equal contents from now on: a file that was written within the
     /// last tick of its file system's clock may be written again with the same times.
     pub(crate) fn is_settled(&self, now: i64) -> bool {

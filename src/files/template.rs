@@ -1,6 +1,7 @@
 //! Paths with a server name in them.
 
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::server_name::ServerName;
@@ -47,8 +48,27 @@ impl PathTemplate {
 
     /// The directory that all names have in common.
     pub(super) fn fixed_directory(&self) -> &Path {
+        Path::new(self.split_before().0)
+    }
+
+    /// The part of an entry of the fixed directory that is in the place of the variable; `None`
+    /// when the entry does not match. It need not be a server name.
+    pub(super) fn variable_part<'a>(&self, entry: &'a [u8]) -> Option<&'a [u8]> {
+        let suffix = self.after.split('/').next().unwrap_or_default();
+        let part = entry.strip_prefix(self.split_before().1.as_bytes())?;
+        part.strip_suffix(suffix.as_bytes()).filter(|part| !part.is_empty())
+    }
+
+    /// The path with any bytes in the place of the variable.
+    pub(super) fn path_with(&self, part: &[u8]) -> PathBuf {
+        let bytes = [self.before.as_bytes(), part, self.after.as_bytes()].concat();
+        std::ffi::OsString::from_vec(bytes).into()
+    }
+
+    /// What is before the variable, cut behind the last slash.
+    fn split_before(&self) -> (&str, &str) {
         let end = self.before.rfind('/').map_or(0, |slash| slash + 1);
-        Path::new(self.before.get(..end).unwrap_or_default())
+        self.before.split_at_checked(end).unwrap_or_default()
     }
 }
 
@@ -116,6 +136,23 @@ mod tests {
         ] {
             let template = PathTemplate::parse(text).unwrap();
             assert_eq!(template.fixed_directory(), Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn variable_parts() {
+        for (text, entry, expected) in [
+            ("/c/$ssl_server_name.cert.pem", "a.test.cert.pem", Some("a.test")),
+            ("/c/$ssl_server_name.cert.pem", ".cert.pem", None),
+            ("/c/$ssl_server_name.cert.pem", "a.test.key.pem", None),
+            ("/c/$ssl_server_name/fullchain.pem", "a.test", Some("a.test")),
+            ("/c/x-$ssl_server_name-y/z", "x-a.test-y", Some("a.test")),
+            ("/c/x-$ssl_server_name-y/z", "x-y", None),
+            ("/c/$ssl_server_name", "README", Some("README")),
+        ] {
+            let template = PathTemplate::parse(text).unwrap();
+            let part = template.variable_part(entry.as_bytes());
+            assert_eq!(part, expected.map(str::as_bytes), "{text}");
         }
     }
 

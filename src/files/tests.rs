@@ -13,23 +13,23 @@ use crate::certificate::test_support::{Leaf, now, p256, pair, rsa};
 use crate::record::KeyType;
 
 /// A directory with `cert` and `key` of `a.test` in it.
-struct Files {
+struct TestFiles {
     dir: tempfile::TempDir,
     pairs: Vec<Pair>,
     name: ServerName,
 }
 
-impl Files {
-    fn new() -> Files {
-        Files::in_layout("$ssl_server_name.cert", "$ssl_server_name.key")
+impl TestFiles {
+    fn new() -> TestFiles {
+        TestFiles::in_layout("$ssl_server_name.cert", "$ssl_server_name.key")
     }
 
-    fn in_layout(cert: &str, key: &str) -> Files {
+    fn in_layout(cert: &str, key: &str) -> TestFiles {
         let dir = tempfile::tempdir().unwrap();
         let template =
             |file| PathTemplate::parse(&format!("{}/{file}", dir.path().display())).unwrap();
         let pairs = vec![Pair { cert: template(cert), key: template(key) }];
-        Files { dir, pairs, name: ServerName::from_client(b"a.test").unwrap() }
+        TestFiles { dir, pairs, name: ServerName::from_client(b"a.test").unwrap() }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -51,19 +51,27 @@ impl Files {
         fs::write(self.key(), key).unwrap();
     }
 
+    fn files(&self) -> Files {
+        Files::new(self.pairs.clone(), Passwords::default())
+    }
+
     fn look(&self) -> Look {
-        read(&self.pairs, &self.name)
+        self.files().read(&self.name)
+    }
+
+    fn stat(&self) -> SetStat {
+        self.files().stat(&self.name)
     }
 
     fn present(&self) -> SetFiles {
         match self.look() {
             Look::Present(files) => files,
-            Look::Absent { .. } => panic!("absent"),
+            Look::Absent => panic!("absent"),
         }
     }
 
     fn check(&self) -> Result<CertificateSet, BadFiles> {
-        let result = self.present().check();
+        let result = self.files().check(&self.present());
         assert!(ErrorStack::get().errors().is_empty());
         result
     }
@@ -76,7 +84,7 @@ impl Files {
 
     fn absent(&self) -> Option<bool> {
         match self.look() {
-            Look::Absent { is_certain } => Some(is_certain),
+            Look::Absent => Some(self.files().directories_identity().is_some()),
             Look::Present(_) => None,
         }
     }
@@ -84,12 +92,12 @@ impl Files {
 
 #[test]
 fn good_files() {
-    let files = Files::new();
+    let files = TestFiles::new();
     files.write(&p256());
     let read = files.present();
-    assert!(read.check().is_ok_and(|set| set.covers(&files.name)));
+    assert!(files.files().check(&read).is_ok_and(|set| set.covers(&files.name)));
     assert_eq!(files.present().digest(), read.digest());
-    assert_eq!(stat(&files.pairs, &files.name), *read.stat());
+    assert_eq!(files.stat(), *read.stat());
 
     let long_ago = now() - 100;
     assert!(!read.stat().is_settled(now()));
@@ -98,7 +106,7 @@ fn good_files() {
 
     files.write(&p256());
     assert_ne!(files.present().digest(), read.digest());
-    assert_ne!(stat(&files.pairs, &files.name), *read.stat());
+    assert_ne!(files.stat(), *read.stat());
 }
 
 #[test]
@@ -108,7 +116,7 @@ fn layouts() {
         ("certs/$ssl_server_name.pem", "private/$ssl_server_name.pem"),
         ("$ssl_server_name", "$ssl_server_name"),
     ] {
-        let files = Files::in_layout(cert, key);
+        let files = TestFiles::in_layout(cert, key);
         assert_eq!(files.absent(), Some(!cert.starts_with("certs")), "{cert}");
         for path in [files.cert(), files.key()] {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -126,7 +134,7 @@ fn layouts() {
 
 #[test]
 fn absent_files() {
-    let files = Files::new();
+    let files = TestFiles::new();
     assert_eq!(files.absent(), Some(true));
     fs::remove_dir(files.dir.path()).unwrap();
     assert_eq!(files.absent(), Some(false));
@@ -141,7 +149,7 @@ fn absent_files() {
     let template = format!("{}/{}$ssl_server_name", files.dir.path().display(), "x".repeat(40));
     let template = PathTemplate::parse(&template).unwrap();
     let pairs = [Pair { cert: template.clone(), key: template }];
-    assert!(matches!(read(&pairs, &long), Look::Absent { is_certain: true }));
+    assert!(matches!(Files::new(pairs.into(), Passwords::default()).read(&long), Look::Absent));
 
     symlink("nowhere", files.cert()).unwrap();
     symlink("nowhere", files.key()).unwrap();
@@ -150,7 +158,7 @@ fn absent_files() {
 
 #[test]
 fn bad_files() {
-    type Spoil = fn(&Files);
+    type Spoil = fn(&TestFiles);
     let fifo: Spoil = |f| {
         fs::remove_file(f.key()).unwrap();
         let mode = Mode::RUSR | Mode::WUSR;
@@ -210,21 +218,21 @@ fn bad_files() {
         ),
     ];
     for (spoil, expected) in cases {
-        let files = Files::new();
+        let files = TestFiles::new();
         files.write(&p256());
         let good = files.present();
         spoil(&files);
         assert_eq!(files.error(), *expected);
         let bad = files.present();
         assert_ne!(bad.digest(), good.digest(), "{expected}");
-        assert_eq!(stat(&files.pairs, &files.name), *bad.stat(), "{expected}");
+        assert_eq!(files.stat(), *bad.stat(), "{expected}");
         assert!(bad.stat().is_settled(now() + 3), "{expected}");
 
         // Repaired, it looks changed and is good.
         let _ = fs::remove_file(files.cert()).or_else(|_| fs::remove_dir(files.cert()));
         let _ = fs::remove_file(files.key());
         files.write(&p256());
-        assert_ne!(stat(&files.pairs, &files.name), *bad.stat(), "{expected}");
+        assert_ne!(files.stat(), *bad.stat(), "{expected}");
         assert!(files.check().is_ok(), "{expected}");
     }
 }
@@ -234,7 +242,7 @@ fn files_without_permission() {
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         return;
     }
-    let files = Files::new();
+    let files = TestFiles::new();
     files.write(&p256());
     fs::set_permissions(files.key(), fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(files.error(), "open() \"a.test.key\" failed (13: Permission denied)");
@@ -250,17 +258,17 @@ fn files_without_permission() {
 
 #[test]
 fn two_pairs() {
-    let mut files = Files::new();
+    let mut files = TestFiles::new();
     files.write(&p256());
     let dir = files.dir.path().display();
     let template = |end| PathTemplate::parse(&format!("{dir}/$ssl_server_name.rsa.{end}")).unwrap();
     files.pairs.push(Pair { cert: template("cert"), key: template("key") });
     let single = files.present();
-    assert_eq!(single.check().map_err(|_| ()).unwrap().members().len(), 1);
+    assert_eq!(files.files().check(&single).map_err(|_| ()).unwrap().members().len(), 1);
 
     let (cert, key) = pair(&rsa(), &Leaf::default());
     fs::write(files.path("a.test.rsa.cert"), cert).unwrap();
-    assert_ne!(stat(&files.pairs, &files.name), *single.stat());
+    assert_ne!(files.stat(), *single.stat());
     let bad = files.check().err().unwrap();
     assert!(bad.error.to_string().contains("a.test.rsa.key"));
     assert_eq!(bad.good_part.unwrap().members()[0].key_type(), KeyType::Ec);
@@ -299,7 +307,7 @@ fn generations() -> Generations {
 }
 
 /// Looks at files that are swapped as a whole: what is read is of one generation, or nothing.
-fn assert_read_whole(files: &Files, generations: &Generations, swap: impl Fn(usize) + Sync) {
+fn assert_read_whole(files: &TestFiles, generations: &Generations, swap: impl Fn(usize) + Sync) {
     let mut good = 0;
     while_changing(swap, || match &files.present().pairs[0].1 {
         Ok(content) => {
@@ -314,8 +322,8 @@ fn assert_read_whole(files: &Files, generations: &Generations, swap: impl Fn(usi
 }
 
 /// A set that was found good has a key that is its certificate's.
-fn assert_not_mixed(files: &Files) {
-    if let Ok(set) = files.present().check() {
+fn assert_not_mixed(files: &TestFiles) {
+    if let Ok(set) = files.check() {
         let member = &set.members()[0];
         assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
     }
@@ -323,7 +331,7 @@ fn assert_not_mixed(files: &Files) {
 
 #[test]
 fn a_kubernetes_volume_is_read_whole() {
-    let files = Files::in_layout("$ssl_server_name/tls.crt", "$ssl_server_name/tls.key");
+    let files = TestFiles::in_layout("$ssl_server_name/tls.crt", "$ssl_server_name/tls.key");
     let volume = files.path("a.test");
     fs::create_dir(&volume).unwrap();
     let generations = generations();
@@ -345,7 +353,7 @@ fn a_kubernetes_volume_is_read_whole() {
 
 #[test]
 fn a_directory_that_is_swapped_is_read_whole() {
-    let files = Files::in_layout("$ssl_server_name/cert.pem", "$ssl_server_name/key.pem");
+    let files = TestFiles::in_layout("$ssl_server_name/cert.pem", "$ssl_server_name/key.pem");
     let generations = generations();
     for (number, (cert, key)) in generations.iter().enumerate() {
         let directory = files.path(&number.to_string());
@@ -364,7 +372,7 @@ fn a_directory_that_is_swapped_is_read_whole() {
 /// Two renames cannot be seen as one; a pair of two generations is refused by the check.
 #[test]
 fn files_that_are_replaced_one_by_one_are_never_mixed() {
-    let files = Files::new();
+    let files = TestFiles::new();
     files.write(&p256());
     let generations = generations();
     let replace = |generation: usize| {
@@ -380,7 +388,7 @@ fn files_that_are_replaced_one_by_one_are_never_mixed() {
 /// In place, without a rename: what is read is one of the two texts or is refused.
 #[test]
 fn files_that_are_written_in_place_are_read_whole_or_refused() {
-    let files = Files::new();
+    let files = TestFiles::new();
     files.write(&p256());
     let generations = generations();
     let write = |generation: usize| {
@@ -389,4 +397,83 @@ fn files_that_are_written_in_place_are_read_whole_or_refused() {
         fs::write(files.key(), key).unwrap();
     };
     while_changing(write, || assert_not_mixed(&files));
+}
+
+/// What a scan finds, without the directory.
+fn scanned(files: &TestFiles) -> (Vec<String>, usize) {
+    let scan = files.files().scan();
+    (scan.names.iter().map(ToString::to_string).collect(), scan.skipped)
+}
+
+#[test]
+fn scans() {
+    let files = TestFiles::new();
+    assert_eq!(scanned(&files), (vec![], 0));
+    assert!(!files.files().scan().is_complete(), "an empty directory");
+    for name in ["b.test.cert", "b.test.key", "a.test.key", "_.a.test.cert", ".hidden.cert"] {
+        fs::write(files.path(name), "").unwrap();
+    }
+    for name in ["A.test.cert", "*.a.test.cert", "x..cert", "text", "-.key.old"] {
+        fs::write(files.path(name), "").unwrap();
+    }
+    let names = ["_.a.test", "a.test", "b.test"].map(str::to_owned).to_vec();
+    assert_eq!(scanned(&files), (names, 3));
+    let scan = files.files().scan();
+    assert!(scan.is_complete());
+    assert_eq!(scan.first_skipped, Some(files.path("*.a.test.cert")));
+
+    let live = TestFiles::in_layout("live/$ssl_server_name/c", "live/$ssl_server_name/k");
+    assert_eq!(live.files().scan().errors.len(), 1, "no directory");
+    for name in ["a.test", "A.test", "empty.test"] {
+        fs::create_dir_all(live.path("live").join(name)).unwrap();
+    }
+    fs::write(live.path("live/README"), "").unwrap();
+    fs::write(live.path("live/A.test/c"), "").unwrap();
+    assert_eq!(scanned(&live), (vec!["a.test".to_owned(), "empty.test".to_owned()], 1));
+}
+
+#[test]
+fn directories_that_can_tell() {
+    let files = TestFiles::in_layout("c/$ssl_server_name", "c/$ssl_server_name");
+    assert!(!files.files().directories().can_tell(0), "missing");
+    fs::create_dir(files.path("c")).unwrap();
+    let seen = files.files().directories_identity().unwrap();
+    assert!(files.files().directories().can_tell(seen), "empty, and the one that it was");
+    assert!(!files.files().directories().can_tell(0), "empty, and nobody knows");
+
+    fs::rename(files.path("c"), files.path("d")).unwrap();
+    fs::create_dir(files.path("c")).unwrap();
+    assert!(!files.files().directories().can_tell(seen), "another one, and empty");
+    fs::write(files.path("c/other"), "").unwrap();
+    assert!(files.files().directories().can_tell(seen), "another one, with something in it");
+}
+
+#[test]
+fn password_files() {
+    let files = TestFiles::new();
+    let path = files.path("passwords");
+    let read = |path: &Path| Passwords::read(path).map(|_| ()).map_err(|e| e.to_string());
+    assert!(read(&path).unwrap_err().starts_with("open() \""));
+    fs::write(&path, "one\ntwo\n").unwrap();
+    assert_eq!(read(&path), Ok(()));
+    fs::write(&path, "x".repeat(2_000)).unwrap();
+    assert!(read(&path).unwrap_err().starts_with("too long line in \""));
+    fs::write(&path, "x\n".repeat(40_000)).unwrap();
+    assert!(read(&path).unwrap_err().ends_with("is larger than 64k"));
+    assert!(read(files.dir.path()).unwrap_err().starts_with("read() \""));
+}
+
+/// The number of a state of the files that startup compares.
+#[test]
+fn marks() {
+    let files = TestFiles::new();
+    files.write(&p256());
+    let stat = files.stat();
+    assert_eq!(stat.mark(now(), 1), 0, "written a moment ago");
+    let later = now() + 10;
+    assert_ne!(stat.mark(later, 1), 0);
+    assert_eq!(stat.mark(later, 1), files.stat().mark(later, 1));
+    assert_ne!(stat.mark(later, 1), stat.mark(later, 2), "accepted by something else");
+    files.write(&p256());
+    assert_ne!(stat.mark(later, 1), files.stat().mark(later, 1));
 }

@@ -33,11 +33,17 @@ fn reply(request: &Request) -> Option<ngx_int_t> {
     let conf = unsafe { request.loc_conf::<LocationConf>(super::ctx_index()) }?;
     let zone = conf.clear.borrow().as_ref()?.zone()?;
     let name = request.arg("name", LONGEST_NAME);
+    if request.has_args() && name.is_none() {
+        let reply = clear::unknown_argument();
+        return Some(request.send(reply.status, reply.content_type, reply.body.as_bytes()));
+    }
     panic_if_asked(name.as_deref().unwrap_or_default());
 
-    let reply = match name {
-        None => clear::all(zone.name(), &zone.store()?),
-        Some(name) => zone.with_resolver(request.log(), |resolver, host| {
+    let store = zone.store()?;
+    let reply = match (clear::refusal(zone.settings.load, &store), name) {
+        (Some(refusal), _) => refusal,
+        (None, None) => clear::all(zone.name(), &store),
+        (None, Some(name)) => zone.with_resolver(request.log(), |resolver, host| {
             clear::by_name(zone.name(), &name, resolver, host)
         })?,
     };

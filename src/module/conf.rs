@@ -100,7 +100,8 @@ pub(super) struct LocationConf {
 unsafe fn create<T: Default>(entry: &'static str, cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: by the contract; cf->pool is the cycle's.
     guard(entry, unsafe { Log::from_raw((*cf).log) }, ptr::null_mut(), || unsafe {
-        keep_in_pool((*cf).pool, T::default()).map_or(ptr::null_mut(), |value| value.as_ptr().cast())
+        keep_in_pool((*cf).pool, T::default())
+            .map_or(ptr::null_mut(), |value| value.as_ptr().cast())
     })
 }
 

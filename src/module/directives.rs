@@ -5,23 +5,14 @@ use std::rc::Rc;
 
 use nginx_sys::{ngx_command_t, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module};
 
-use super::boundary::{guard, panic_if_asked};
-use super::conf::{LocationConf, MainConf, ServerConf, Setting, ZoneRef};
-use super::zone::{self, ZoneConf};
-use crate::ffi::conf::{CONF_ERROR, CONF_OK, Conf, parse_size};
+use super::boundary::guard;
+use super::conf::{LocationConf, ServerConf, Setting, ZoneRef};
+use super::zone_directive;
+use crate::ffi::conf::{CONF_ERROR, CONF_OK, Conf};
 use crate::ffi::log::Log;
-use crate::ffi::shm;
-use crate::files::{Pair, PathTemplate};
 use crate::server_name::ServerName;
 
-/// The files of a zone that names none, from the directory of nginx.conf.
-const DEFAULT_CERT: &str = "certs/$ssl_server_name.cert.pem";
-const DEFAULT_KEY: &str = "certs/$ssl_server_name.key.pem";
-
-/// Parsed sets that a worker keeps for a zone, when the directive does not say.
-const DEFAULT_WORKER_CACHE: usize = 10_000;
-
-type Handled = Result<(), *mut c_char>;
+pub(super) type Handled = Result<(), *mut c_char>;
 
 /// Runs a directive handler; `T` is what the table's `conf` offset leads to.
 ///
@@ -45,14 +36,14 @@ unsafe fn handle<T>(
     })
 }
 
-/// `rust_shared_cert_zone zone=NAME:SIZE [cert=PATH key=PATH]... [worker_cache=NUMBER]`
+/// `rust_shared_cert_zone zone=NAME:SIZE ...`: see `zone_directive`.
 pub(super) unsafe extern "C" fn cmd_add_zone(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: NGINX's arguments; the table says NGX_HTTP_MAIN_CONF_OFFSET.
-    unsafe { handle("rust_shared_cert_zone", cf, conf, add_zone) }
+    unsafe { handle("rust_shared_cert_zone", cf, conf, zone_directive::add_zone) }
 }
 
 /// `rust_shared_cert NAME | off [default=SERVER_NAME]`
@@ -80,139 +71,8 @@ fn refuse(text: &'static std::ffi::CStr) -> *mut c_char {
     text.as_ptr().cast_mut()
 }
 
-fn invalid_parameter(cf: &Conf, word: &[u8]) -> *mut c_char {
+pub(super) fn invalid_parameter(cf: &Conf, word: &[u8]) -> *mut c_char {
     cf.emerg(format_args!("invalid parameter \"{}\"", word.escape_ascii()))
-}
-
-fn add_zone(cf: &Conf, main: &MainConf) -> Handled {
-    let mut name_and_size = None;
-    let mut files = FileParameters::default();
-    let mut worker_cache = None;
-
-    for word in cf.args().into_iter().skip(1) {
-        if let Some(value) = word.strip_prefix(b"zone=") {
-            if name_and_size.is_some() {
-                return Err(invalid_parameter(cf, word));
-            }
-            name_and_size = Some(zone_name_and_size(cf, word, value)?);
-        } else if let Some(value) = word.strip_prefix(b"cert=") {
-            files.add_cert(cf, word, value)?;
-        } else if let Some(value) = word.strip_prefix(b"key=") {
-            files.add_key(cf, word, value)?;
-        } else if let Some(value) = word.strip_prefix(b"worker_cache=") {
-            let number = std::str::from_utf8(value).ok().and_then(|v| v.parse::<u32>().ok());
-            match number {
-                Some(number) if number > 0 && worker_cache.is_none() => {
-                    worker_cache = Some(number as usize);
-                }
-                _ => return Err(invalid_parameter(cf, word)),
-            }
-        } else {
-            return Err(invalid_parameter(cf, word));
-        }
-    }
-
-    let Some((name, size)) = name_and_size else {
-        return Err(
-            cf.emerg(format_args!("\"rust_shared_cert_zone\" must have \"zone\" parameter"))
-        );
-    };
-    let pairs = files.finish(cf)?;
-    let worker_cache = worker_cache.unwrap_or(DEFAULT_WORKER_CACHE);
-    panic_if_asked(name);
-
-    let added = shm::add_zone(cf.as_ptr(), name, size, zone::tag(), zone::init_zone);
-    let shm_zone = match added {
-        Err(()) => return Err(CONF_ERROR),
-        Ok(None) => {
-            return Err(cf.emerg(format_args!("duplicate zone \"{}\"", name.escape_ascii())));
-        }
-        Ok(Some(shm_zone)) => shm_zone,
-    };
-    let name = String::from_utf8_lossy(name).into_owned();
-    let zone = Rc::new(ZoneConf::new(name, pairs, worker_cache, shm_zone));
-    zone.attach_to(shm_zone);
-    main.zones.borrow_mut().push(zone);
-    Ok(())
-}
-
-fn zone_name_and_size<'a>(
-    cf: &Conf,
-    word: &[u8],
-    value: &'a [u8],
-) -> Result<(&'a [u8], usize), *mut c_char> {
-    let parts = value.iter().position(|b| *b == b':').and_then(|at| value.split_at_checked(at));
-    let Some((name, size)) = parts else {
-        return Err(cf.emerg(format_args!("invalid zone size \"{}\"", word.escape_ascii())));
-    };
-    if name.is_empty() || std::str::from_utf8(name).is_err() {
-        return Err(cf.emerg(format_args!("invalid zone name \"{}\"", word.escape_ascii())));
-    }
-    let Some(size) = size.get(1..).and_then(parse_size) else {
-        return Err(cf.emerg(format_args!("invalid zone size \"{}\"", word.escape_ascii())));
-    };
-    if size < shm::least_size() {
-        return Err(cf.emerg(format_args!("zone \"{}\" is too small", name.escape_ascii())));
-    }
-    Ok((name, size))
-}
-
-/// `cert=` and `key=`, which come in pairs, the certificate first.
-#[derive(Default)]
-struct FileParameters {
-    pairs: Vec<Pair>,
-    cert: Option<PathTemplate>,
-}
-
-impl FileParameters {
-    fn add_cert(&mut self, cf: &Conf, word: &[u8], value: &[u8]) -> Handled {
-        if self.cert.is_some() {
-            return Err(cf.emerg(format_args!(
-                "\"cert\" without \"key\" before \"{}\"",
-                word.escape_ascii()
-            )));
-        }
-        self.cert = Some(template(cf, word, value)?);
-        Ok(())
-    }
-
-    fn add_key(&mut self, cf: &Conf, word: &[u8], value: &[u8]) -> Handled {
-        let key = template(cf, word, value)?;
-        match self.cert.take() {
-            Some(cert) => {
-                self.pairs.push(Pair { cert, key });
-                Ok(())
-            }
-            None => {
-                Err(cf
-                    .emerg(format_args!("\"key\" without \"cert\" in \"{}\"", word.escape_ascii())))
-            }
-        }
-    }
-
-    fn finish(mut self, cf: &Conf) -> Result<Vec<Pair>, *mut c_char> {
-        if self.cert.is_some() {
-            return Err(
-                cf.emerg(format_args!("\"cert\" without \"key\" in \"rust_shared_cert_zone\""))
-            );
-        }
-        if self.pairs.is_empty() {
-            let cert = template(cf, DEFAULT_CERT.as_bytes(), DEFAULT_CERT.as_bytes())?;
-            let key = template(cf, DEFAULT_KEY.as_bytes(), DEFAULT_KEY.as_bytes())?;
-            self.pairs.push(Pair { cert, key });
-        }
-        Ok(self.pairs)
-    }
-}
-
-fn template(cf: &Conf, word: &[u8], value: &[u8]) -> Result<PathTemplate, *mut c_char> {
-    let Ok(value) = std::str::from_utf8(value) else { return Err(invalid_parameter(cf, word)) };
-    if value.is_empty() {
-        return Err(invalid_parameter(cf, word));
-    }
-    let Some(path) = cf.full_name(value) else { return Err(CONF_ERROR) };
-    PathTemplate::parse(&path)
-        .map_err(|e| cf.emerg(format_args!("\"{}\" {e}", word.escape_ascii())))
 }
 
 /// A name in a directive that must be a zone of this configuration.

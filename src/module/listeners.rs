@@ -35,6 +35,12 @@ impl Server<'_> {
         }
     }
 
+    /// Where its block begins, with `core.line`.
+    fn file_name(&self) -> std::borrow::Cow<'_, str> {
+        // SAFETY: a NUL-terminated text of the cycle.
+        unsafe { std::ffi::CStr::from_ptr(self.core.file_name.cast()) }.to_string_lossy()
+    }
+
     fn context(&self) -> Option<Context> {
         // SAFETY: NULL or a context of this cycle.
         unsafe { Context::from_raw(self.ssl.ssl.ctx.cast()) }
@@ -83,15 +89,14 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         match unsafe { server_that_cannot_serve(core.ports) } {
             None => NGX_OK as ngx_int_t,
             Some((server, protocol)) => {
-                // SAFETY: cf is NGINX's; the file name is a NUL-terminated text of the cycle.
+                // SAFETY: cf is NGINX's.
                 unsafe {
-                    let file = std::ffi::CStr::from_ptr(server.core.file_name.cast());
                     emerg_plain(
                         cf,
                         format_args!(
                             "no \"ssl_certificate\" is defined for the \
                              \"listen ... {protocol}\" directive in {}:{}",
-                            file.to_string_lossy(),
+                            server.file_name(),
                             server.core.line
                         ),
                     );
@@ -132,8 +137,10 @@ fn warn_about_unsupported(server: &Server<'_>, zone: &ZoneConf, log: Option<Log>
         log.write(
             Level::Warn,
             format_args!(
-                "\"{directive}\" is ignored for the certificates of zone \"{}\"",
-                zone.name()
+                "\"{directive}\" is ignored for the certificates of zone \"{}\" in {}:{}",
+                zone.name(),
+                server.file_name(),
+                server.core.line
             ),
         );
     };

@@ -66,9 +66,8 @@ fn decide(handshake: &Handshake, alert: *mut c_int) -> c_int {
     }
 
     // SAFETY: both contexts belong to the cycle of the connection.
-    let (chosen, default) = unsafe {
-        (Choice::of(handshake.chosen_server()), Choice::of(handshake.default_server()))
-    };
+    let (chosen, default) =
+        unsafe { (Choice::of(handshake.chosen_server()), Choice::of(handshake.default_server())) };
     let (Some(chosen), Some(default)) = (chosen, default) else { return rc };
     let is_default = chosen.has_nothing() || ptr::eq(chosen.server, default.server);
     let choice = if is_default { default } else { chosen };
@@ -141,7 +140,8 @@ fn serve(handshake: &Handshake, alert: *mut c_int, server: &ServerConf, has_stat
         .flatten();
     handshake.clear_errors();
 
-    let outcome = match served {
+    let is_better = |served: &Served| !has_static || !gives_way(handshake, served);
+    let outcome = match served.filter(is_better) {
         Some(served) => match install(handshake, alert, served) {
             Ok(outcome) => outcome,
             Err(rc) => return rc,
@@ -154,6 +154,11 @@ fn serve(handshake: &Handshake, alert: *mut c_int, server: &ServerConf, has_stat
         return handshake.refuse(alert, Alert::InternalError);
     }
     TLSEXT_ERR_OK
+}
+
+/// Whether the set has expired, and the server has a certificate of its own that has not.
+fn gives_way(handshake: &Handshake, served: &Served) -> bool {
+    served.parsed.set.expired_at(clock::unix_seconds()) && handshake.has_valid_certificate()
 }
 
 fn install(handshake: &Handshake, alert: *mut c_int, served: Served) -> Result<Outcome, c_int> {

@@ -1,19 +1,25 @@
-//! The life of a worker: a timer that drops what is no longer current, and the end.
+//! The life of a worker: a timer that drops what is no longer current and looks at files, and the
+//! end.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nginx_sys::{
     NGX_OK, ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_cycle_t, ngx_event_t, ngx_int_t,
-    ngx_new_binary,
+    ngx_msec_t, ngx_new_binary,
 };
 
 use super::boundary::guard;
 use super::zone::{clear_all, for_each_zone};
+use crate::ffi::clock;
 use crate::ffi::log::Log;
 
 /// How often, in ms: parsed sets are gone at most twice this after they were replaced (P8: 10 s).
-const SWEEP_MSEC: usize = 4_000;
+const SWEEP_MSEC: u64 = 4_000;
+/// When looks at files are planned: one that is planned meanwhile is at most this late, ms.
+const LOOK_MSEC: u64 = 500;
+/// How often at most, ms.
+const LEAST_MSEC: u64 = 20;
 
 /// The timer's event, and the connection that NGINX's debug log expects behind `ev->data`.
 struct Timer {
@@ -23,6 +29,8 @@ struct Timer {
 
 /// Whether this process has its timer.
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// When parsed sets were last dropped, monotonic ms.
+static SWEPT_AT: AtomicU64 = AtomicU64::new(0);
 
 pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: NGINX's argument.
@@ -50,25 +58,46 @@ pub(super) fn start_timer() {
     unsafe {
         (*timer).connection.fd = -1;
         (*timer).event.data = (&raw mut (*timer).connection).cast();
-        (*timer).event.handler = Some(sweep);
+        (*timer).event.handler = Some(tick);
         (*timer).event.log = (*ngx_cycle).log;
         // It does not keep a worker from ending.
         (*timer).event.set_cancelable(1);
-        ngx_add_timer(&raw mut (*timer).event, SWEEP_MSEC);
+        ngx_add_timer(&raw mut (*timer).event, LOOK_MSEC as ngx_msec_t);
     }
 }
 
-unsafe extern "C" fn sweep(event: *mut ngx_event_t) {
-    guard("sweep", Log::of_cycle(), (), || {
+unsafe extern "C" fn tick(event: *mut ngx_event_t) {
+    let wait = guard("tick", Log::of_cycle(), SWEEP_MSEC, || {
         // SAFETY: the running cycle; it is live while its event loop calls us.
-        for_each_zone(unsafe { ngx_cycle }, |zone| zone.sweep());
+        let cycle = unsafe { ngx_cycle };
+        sweep(cycle);
+        look_around(cycle)
     });
-    // SAFETY: the event of start_timer(). A worker that is shutting down sweeps on: its old
+    // SAFETY: the event of start_timer(). A worker that is shutting down goes on with it: its old
     // connections may last for days.
     unsafe {
         (*event).log = (*ngx_cycle).log;
-        ngx_add_timer(event, SWEEP_MSEC);
+        ngx_add_timer(event, wait as ngx_msec_t);
     }
+}
+
+fn sweep(cycle: *mut ngx_cycle_t) {
+    let now = clock::monotonic_msec();
+    if now.wrapping_sub(SWEPT_AT.load(Ordering::Relaxed)) >= SWEEP_MSEC {
+        SWEPT_AT.store(now, Ordering::Relaxed);
+        for_each_zone(cycle, |zone| zone.sweep());
+    }
+}
+
+/// How long to wait until the next time, ms.
+fn look_around(cycle: *mut ngx_cycle_t) -> u64 {
+    let mut next = None;
+    for_each_zone(cycle, |zone| {
+        let zone_next = zone.look_around(Log::of_cycle());
+        next = zone_next.into_iter().chain(next).min();
+    });
+    let now = clock::monotonic_msec();
+    next.map_or(SWEEP_MSEC, |at| at.saturating_sub(now).clamp(LEAST_MSEC, LOOK_MSEC))
 }
 
 pub(super) unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {

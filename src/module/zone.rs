@@ -1,28 +1,28 @@
-//! A zone: its configuration, its initialisation in the master, its worker state.
+//! A zone: its configuration, and what a process keeps of it.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_OK, NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_http_module, ngx_int_t,
-    ngx_module_t, ngx_process, ngx_shm_zone_t, ngx_test_config, ngx_uint_t,
+    NGX_PROCESS_SINGLE, ngx_cycle_t, ngx_http_module, ngx_module_t, ngx_process, ngx_shm_zone_t,
+    ngx_uint_t,
 };
-
 use once_cell::unsync::OnceCell;
 
-use super::boundary::guard;
 use super::conf::MainConf;
+use super::zone_init::Pending;
 use crate::certificate::CertificateSet;
 use crate::ffi::clock;
 use crate::ffi::handshake::Installable;
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::SharedZone;
 use crate::ffi::ssl_ctx::{Context, Trial};
-use crate::files::Pair;
-use crate::lookup::{Host, Resolver};
-use crate::store::{Store, StoreError, ZoneLock};
+use crate::host::Host;
+use crate::lookup::{Resolver, Settings};
+use crate::store::{Store, ZoneLock};
 
 /// The tag by which NGINX knows a zone as ours over reloads.
 pub(super) fn tag() -> *mut ngx_module_t {
@@ -32,18 +32,22 @@ pub(super) fn tag() -> *mut ngx_module_t {
 /// One `rust_shared_cert_zone` of a cycle.
 pub(super) struct ZoneConf {
     name: String,
-    pairs: Vec<Pair>,
-    worker_cache: usize,
-    shm_zone: NonNull<ngx_shm_zone_t>,
+    pub(super) settings: Rc<Settings>,
     /// The zone's memory, once it is initialised.
-    memory: Cell<Option<(SharedZone, Store)>>,
+    memory: OnceCell<Memory>,
+    /// What is left to do when the cycle has come to stay.
+    pub(super) pending: RefCell<Pending>,
     /// The number of this configuration in the zone; its workers write while it is the present one.
-    configuration: Cell<u64>,
+    pub(super) configuration: Cell<u64>,
     /// A context for each security level among the servers that use the zone.
     levels: RefCell<Vec<SecurityLevel>>,
     /// What this process keeps of the zone; made at the first use, so never in the master.
     resolver: RefCell<Option<Resolver>>,
 }
+
+/// A zone's memory as all configurations of a process see it that have the same; `None` when it is no
+/// longer mapped.
+type Memory = Rc<Cell<Option<(SharedZone, Store)>>>;
 
 /// A context, and what certificates are tried on for it; made at the first use.
 struct SecurityLevel {
@@ -52,18 +56,12 @@ struct SecurityLevel {
 }
 
 impl ZoneConf {
-    pub(super) fn new(
-        name: String,
-        pairs: Vec<Pair>,
-        worker_cache: usize,
-        shm_zone: NonNull<ngx_shm_zone_t>,
-    ) -> ZoneConf {
+    pub(super) fn new(name: String, settings: Settings) -> ZoneConf {
         ZoneConf {
             name,
-            pairs,
-            worker_cache,
-            shm_zone,
-            memory: Cell::new(None),
+            settings: Rc::new(settings),
+            memory: OnceCell::new(),
+            pending: RefCell::default(),
             configuration: Cell::new(0),
             levels: RefCell::default(),
             resolver: RefCell::new(None),
@@ -91,7 +89,24 @@ impl ZoneConf {
 
     /// The store; `None` before the zone was initialised.
     pub(super) fn store(&self) -> Option<Store> {
-        self.memory.get().map(|(_, store)| store)
+        self.mapped().map(|(_, store)| store)
+    }
+
+    /// The zone's memory and what is in it; `None` before it was initialised, or when it is gone.
+    pub(super) fn mapped(&self) -> Option<(SharedZone, Store)> {
+        self.memory.get()?.get()
+    }
+
+    /// Notes the memory of a new zone.
+    pub(super) fn begin_with(&self, shared: SharedZone, store: Store) {
+        self.memory.get_or_init(|| Rc::new(Cell::new(Some((shared, store)))));
+    }
+
+    /// Notes that the memory is that of a configuration before this one.
+    pub(super) fn go_on_with(&self, before: &ZoneConf) {
+        if let Some(memory) = before.memory.get() {
+            self.memory.get_or_init(|| Rc::clone(memory));
+        }
     }
 
     /// Runs `body` with this process' resolver; `None` when it cannot be had: the zone is not
@@ -101,13 +116,26 @@ impl ZoneConf {
         log: Option<Log>,
         body: impl FnOnce(&mut Resolver, &dyn Host) -> T,
     ) -> Option<T> {
-        let (shared, store) = self.memory.get()?;
+        let (shared, store) = self.mapped()?;
         let mut slot = self.resolver.try_borrow_mut().ok()?;
         let resolver = slot.get_or_insert_with(|| {
             super::worker::start_timer();
-            Resolver::new(store, self.configuration.get(), self.pairs.clone(), self.worker_cache)
+            Resolver::new(store, self.configuration.get(), Rc::clone(&self.settings))
         });
-        Some(body(resolver, &ZoneHost { zone: self, shared, log }))
+        Some(body(resolver, &self.host(shared, log)))
+    }
+
+    /// What the core asks of NGINX for this zone.
+    pub(super) fn host(&self, shared: SharedZone, log: Option<Log>) -> ZoneHost<'_> {
+        ZoneHost { zone: self, shared, log }
+    }
+
+    /// Looks at files that are due; when to do so again, monotonic ms. Nothing when no file was
+    /// ever read in this process.
+    pub(super) fn look_around(&self, log: Option<Log>) -> Option<u64> {
+        let (shared, _) = self.mapped()?;
+        let mut slot = self.resolver.try_borrow_mut().ok()?;
+        slot.as_mut()?.look_around(&self.host(shared, log))
     }
 
     /// Drops parsed sets that are no longer current; nothing when none was ever kept.
@@ -127,8 +155,8 @@ impl ZoneConf {
     }
 }
 
-/// What the resolver asks of NGINX.
-struct ZoneHost<'a> {
+/// What the core asks of NGINX for a zone.
+pub(super) struct ZoneHost<'a> {
     zone: &'a ZoneConf,
     shared: SharedZone,
     log: Option<Log>,
@@ -160,15 +188,36 @@ impl Host for ZoneHost<'_> {
         Ok(())
     }
 
-    fn warn(&self, text: std::fmt::Arguments<'_>) {
-        if let Some(log) = self.log {
-            log.write(Level::Warn, format_args!("{text}, zone \"{}\"", self.zone.name));
-        }
+    fn accepts_by(&self) -> u64 {
+        let mut levels: Vec<_> =
+            self.zone.levels.borrow().iter().map(|l| l.context.security_level()).collect();
+        levels.sort_unstable();
+        let mut hasher = DefaultHasher::new();
+        levels.hash(&mut hasher);
+        hasher.finish()
     }
 
-    fn alert(&self, text: std::fmt::Arguments<'_>) {
+    fn notice(&self, text: fmt::Arguments<'_>) {
+        self.write(Level::Notice, text);
+    }
+
+    fn warn(&self, text: fmt::Arguments<'_>) {
+        self.write(Level::Warn, text);
+    }
+
+    fn error(&self, text: fmt::Arguments<'_>) {
+        self.write(Level::Error, text);
+    }
+
+    fn alert(&self, text: fmt::Arguments<'_>) {
+        self.write(Level::Alert, text);
+    }
+}
+
+impl ZoneHost<'_> {
+    fn write(&self, level: Level, text: fmt::Arguments<'_>) {
         if let Some(log) = self.log {
-            log.write(Level::Alert, format_args!("{text}, zone \"{}\"", self.zone.name));
+            log.write(level, format_args!("{text}, zone \"{}\"", self.zone.name));
         }
     }
 }
@@ -179,93 +228,23 @@ pub(super) fn reason(stack: &openssl::error::ErrorStack) -> String {
     first.and_then(|e| e.reason()).unwrap_or("is refused by OpenSSL").to_owned()
 }
 
-/// Runs in the master (or a single process) for each zone of a new cycle. It may read and fail,
-/// but writes nothing into a zone that is kept: the reload may fail after it.
-pub(super) unsafe extern "C" fn init_zone(
-    shm_zone: *mut ngx_shm_zone_t,
-    old: *mut c_void,
-) -> ngx_int_t {
-    // SAFETY: NGINX's argument; its log is set before init is called.
-    let log = unsafe { Log::from_raw((*shm_zone).shm.log) };
-    guard("init_zone", log, NGX_ERROR as ngx_int_t, || {
-        let Some(shm_zone) = NonNull::new(shm_zone) else { return NGX_ERROR as ngx_int_t };
-        // SAFETY: data is what attach_to() set; the memory is mapped and its pool initialised.
-        let (zone, shared) = unsafe {
-            ((*shm_zone.as_ptr()).data.cast::<ZoneConf>().as_ref(), SharedZone::from_raw(shm_zone))
-        };
-        let (Some(zone), Some(shared)) = (zone, shared) else { return NGX_ERROR as ngx_int_t };
-
-        let store = if old.is_null() { format(zone, shared) } else { attach(shared) };
-        match store {
-            Ok(store) => {
-                zone.memory.set(Some((shared, store)));
-                NGX_OK as ngx_int_t
-            }
-            Err(text) => {
-                if let Some(log) = log {
-                    log.write(Level::Emerg, format_args!("zone \"{}\" {text}", zone.name));
-                }
-                NGX_ERROR as ngx_int_t
-            }
-        }
-    })
-}
-
-fn format(zone: &ZoneConf, shared: SharedZone) -> Result<Store, String> {
-    let region = shared.take_all().map_err(|e| e.to_string())?;
-    shared.keep_out_of_core(zone.shm_zone);
-    Store::format(region).map_err(|e| store_error(e).to_owned())
-}
-
-fn attach(shared: SharedZone) -> Result<Store, String> {
-    let region = shared.taken().ok_or("holds no certificates")?;
-    Store::attach(region).map_err(|e| store_error(e).to_owned())
-}
-
-/// What follows the zone's name in the log.
-fn store_error(error: StoreError) -> &'static str {
-    match error {
-        StoreError::TooSmall => "is too small",
-        StoreError::NotAStore => "holds no certificates",
-        StoreError::OtherLayout => "was written by another version of the module",
-        StoreError::OtherSize => "was made with another size",
-    }
-}
-
-/// Runs when a new cycle has come to stay, before its workers start: a reload is a clear.
-pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: NGINX's argument.
-    let log = unsafe { Log::from_raw((*cycle).log) };
-    // Whatever happens here must not end the master: ngx_init_cycle() exits when this fails.
-    guard("init_module", log, NGX_OK as ngx_int_t, || {
-        // SAFETY: reads an integer that main() set.
-        if unsafe { ngx_test_config } != 0 {
-            return NGX_OK as ngx_int_t;
-        }
-        for_each_zone(cycle, |zone| {
-            if let Some(store) = zone.store() {
-                zone.configuration.set(store.next_configuration());
-                store.clear();
-            }
-        });
-        // SAFETY: an integer that only this thread changes.
-        if unsafe { ngx_process } == NGX_PROCESS_SINGLE as ngx_uint_t {
-            // SAFETY: still the cycle before this one; it lives as long as its connections.
-            leave_freed_zones(unsafe { ngx_cycle }, cycle);
-        }
-        NGX_OK as ngx_int_t
-    })
-}
-
-/// With `master_process off`, connections of the old cycle live on in this process, but NGINX unmaps
-/// the zones that the new one does not keep: no handshake may look into them any more.
-fn leave_freed_zones(old: *mut ngx_cycle_t, new: *mut ngx_cycle_t) {
+/// Leaves the zones of a cycle that the next one does not keep. Its old workers serve on from them,
+/// but no clear reaches them there: they look at files in each handshake. With `master_process off`
+/// the old connections are in this very process, and NGINX unmaps the zones: no handshake may look
+/// into them any more.
+pub(super) fn leave_zones(old: *mut ngx_cycle_t, new: *mut ngx_cycle_t) {
+    // SAFETY: an integer that only this thread changes.
+    let is_single = unsafe { ngx_process } == NGX_PROCESS_SINGLE as ngx_uint_t;
     let mut kept = Vec::new();
-    for_each_zone(new, |zone| kept.extend(zone.memory.get().map(|(shared, _)| shared)));
+    for_each_zone(new, |zone| kept.extend(zone.mapped().map(|(shared, _)| shared)));
     for_each_zone(old, |zone| {
-        if zone.memory.get().is_some_and(|(shared, _)| !kept.contains(&shared)) {
-            zone.forget();
-            zone.memory.set(None);
+        let Some((_, store)) = zone.mapped().filter(|(shared, _)| !kept.contains(shared)) else {
+            return;
+        };
+        store.set_superseded(true);
+        store.clear();
+        if let Some(memory) = zone.memory.get().filter(|_| is_single) {
+            memory.set(None);
         }
     });
 }
@@ -282,10 +261,11 @@ pub(super) fn clear_all(cycle: *mut ngx_cycle_t) {
 /// Visits the zones of a cycle; none when it has no http block.
 pub(super) fn for_each_zone(cycle: *mut ngx_cycle_t, mut visit: impl FnMut(&ZoneConf)) {
     // SAFETY: conf_ctx is NULL in the cycle that main() begins with; of the http module it is NULL
-    // or the context of the http block of this cycle, whose main_conf has our entry.
+    // or the context of the http block of this cycle, whose main_conf has our entry if the cycle has
+    // our module: one that is loaded by a reload is not in the cycle before.
     let main = unsafe {
         let http = ngx_http_module.index;
-        if (*cycle).conf_ctx.is_null() {
+        if (*cycle).conf_ctx.is_null() || !has_this_module(cycle) {
             return;
         }
         let ctx = (*(*cycle).conf_ctx.add(http)).cast::<nginx_sys::ngx_http_conf_ctx_t>();
@@ -299,4 +279,21 @@ pub(super) fn for_each_zone(cycle: *mut ngx_cycle_t, mut visit: impl FnMut(&Zone
             visit(zone);
         }
     }
+}
+
+/// # Safety
+/// `cycle` is a cycle that was initialised.
+unsafe fn has_this_module(cycle: *mut ngx_cycle_t) -> bool {
+    // SAFETY: by the contract; modules is an array that ends with NULL (ngx_cycle_modules()), or
+    // NULL before that.
+    unsafe {
+        let mut module = (*cycle).modules;
+        while !module.is_null() && !(*module).is_null() {
+            if *module == tag() {
+                return true;
+            }
+            module = module.add(1);
+        }
+    }
+    false
 }

@@ -55,11 +55,15 @@ impl Writer<'_> {
     }
 
     /// Notes whether the set serves only because what came after it is bad or gone: such a set is
-    /// evicted last. Nothing when the name has no set.
+    /// evicted last. A change is announced, so that all workers say so. Nothing when the name has
+    /// no set.
     pub(crate) fn set_last_good(&mut self, name: &str, last_good: bool) {
         if let Some(spot) = self.locate(name) {
             let set = spot.name.set.with(Link::LAST_GOOD, last_good);
-            name::set_set(&self.zone, spot.link.unit(), set);
+            if set != spot.name.set {
+                name::set_set(&self.zone, spot.link.unit(), set);
+                index::announce(&self.zone, &[hash::of_name(name.as_bytes())]);
+            }
         }
     }
 

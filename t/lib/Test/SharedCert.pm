@@ -27,7 +27,7 @@ use base qw/
 	Test::SharedCert::Certificates Test::SharedCert::Clients Test::SharedCert::Memory Exporter
 /;
 
-our @EXPORT = qw/ wait_for slurp spew run_command /;
+our @EXPORT = qw/ wait_for slurp spew run_command openssl /;
 
 # No test may hang for ever, whatever it waits for.
 our $TIMEOUT = 240;
@@ -72,6 +72,8 @@ sub new {
 }
 
 sub dir { return $_[0]{dir} }
+
+sub binary { return $BINARY }
 
 # nginx -V, for what a test needs to have been built in.
 sub nginx_version {
@@ -166,22 +168,25 @@ sub test_status { return $_[0]{test_status} }
 ###############################################################################
 # Running it
 
+# start(daemon => 1): as a daemon, which is no child of the test.
 sub start {
-	my ($self) = @_;
+	my ($self, %opt) = @_;
 	my $d = $self->{dir};
+	my @foreground = $opt{daemon} ? () : ('-g', 'daemon off;');
 
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0) {
 		open STDOUT, '>', '/dev/null';
 		open STDERR, '>>', "$d/start.log";    # what it says is in error.log too
-		exec($BINARY, '-p', "$d/", '-e', "$d/error.log", '-c', "$d/nginx.conf", '-g', 'daemon off;')
+		exec($BINARY, '-p', "$d/", '-e', "$d/error.log", '-c', "$d/nginx.conf", @foreground)
 			or POSIX::_exit(127);
 	}
 	$self->{master} = $pid;
 	my $up = wait_for(20, sub {
 		if (waitpid($pid, WNOHANG) == $pid) {
 			delete $self->{master};
-			return 1;
+			return 1 if !$opt{daemon} || $?;
+			($self->{master}) = slurp("$d/nginx.pid") =~ /(\d+)/;
 		}
 		return -s "$d/nginx.pid" && $self->workers_ready();
 	});
@@ -231,7 +236,7 @@ sub stop {
 	my $pid = delete $self->{master} or return;
 	for my $signal ('QUIT', 'TERM', 'KILL') {
 		kill $signal, $pid;
-		last if wait_for(5, sub { waitpid($pid, WNOHANG) != 0 });
+		last if wait_for(5, sub { waitpid($pid, WNOHANG) > 0 || !-d "/proc/$pid" });
 	}
 	return;
 }

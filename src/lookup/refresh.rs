@@ -1,0 +1,99 @@
+//! `clear?name=`: the files of a name are read now.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::from_files::LookContext;
+use super::{Resolver, Stamps};
+use crate::files::Look;
+use crate::host::Host;
+use crate::server_name::ServerName;
+use crate::store::Lookup;
+use crate::worker_cache::Parsed;
+
+/// What `clear?name=` did.
+pub(crate) struct Refreshed {
+    pub(crate) parsed: Rc<Parsed>,
+    /// Whether the files held something else than what was served.
+    pub(crate) changed: bool,
+}
+
+/// Why `clear?name=` could not.
+pub(crate) enum RefreshError {
+    /// The files are absent or bad: path and reason.
+    Files(String),
+    /// The name changes too often to be read.
+    Busy,
+    /// This worker is of a configuration before the present one, and knows its files only. Everything
+    /// was cleared.
+    OldWorker,
+}
+
+impl Resolver {
+    /// Reads the files of a name now, whatever is cached: what `clear?name=` does. The first
+    /// candidate that has files is taken.
+    pub(crate) fn refresh(
+        &mut self,
+        name: &ServerName,
+        host: &dyn Host,
+    ) -> Result<Refreshed, RefreshError> {
+        if !self.may_write() {
+            self.store.clear();
+            return Err(RefreshError::OldWorker);
+        }
+        let now = host.monotonic_msec();
+        let stamps = Stamps::take(&self.store, std::iter::once(name)).ok_or(RefreshError::Busy)?;
+        let stamps = Cell::new(stamps);
+        let mut reason = format!("no files for \"{name}\"");
+        for candidate in [Some(name.clone()), name.wildcard(), name.parent()].into_iter().flatten()
+        {
+            let present = match self.store.find(candidate.as_str()) {
+                Lookup::Found(entry) => Some(entry),
+                Lookup::Absent => None,
+                Lookup::Contended => return Err(RefreshError::Busy),
+            };
+            let present = present.as_ref();
+            let look = LookContext { name, present, stamps: &stamps, now, patience: 0, host };
+            let ticket = self.store.next_ticket();
+            let files = match self.settings.files.read(&candidate) {
+                // The zone's set is what handshakes get, not the next candidate's: the name is not
+                // gone before its files are absent at a second look, which a clear lets begin.
+                Look::Absent if present.is_some() => {
+                    self.store.clear();
+                    return Err(RefreshError::Files(format!(
+                        "no files for \"{candidate}\"; until they are found to be gone, the last \
+                         good certificate is served"
+                    )));
+                }
+                Look::Absent => continue,
+                Look::Present(files) => files,
+            };
+            let stat = files.stat().clone();
+            let good = match self.check(&candidate, files, &look, ticket) {
+                Ok(good) => good,
+                // The parent's files need not cover each name below it.
+                Err(error) if error.is_not_covered && candidate != *name => {
+                    reason = error.text;
+                    continue;
+                }
+                Err(error) => {
+                    let text = error.text.clone();
+                    // As after any look: what serves is the last good from now on, and says so.
+                    self.note_bad(&candidate, &stat, &look, error);
+                    return Err(RefreshError::Files(text));
+                }
+            };
+            if !good.parsed.set.covers(name) {
+                reason = format!("certificate \"{candidate}\" does not cover \"{name}\"");
+                continue;
+            }
+            self.bad.forget(&candidate);
+            if good.changed && !good.is_published {
+                // Not in the zone, for want of room or of the lock: every worker has to read.
+                self.store.clear();
+            }
+            return Ok(Refreshed { parsed: good.parsed, changed: good.changed });
+        }
+        Err(RefreshError::Files(reason))
+    }
+}

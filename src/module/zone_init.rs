@@ -1,0 +1,242 @@
+//! The start of a zone, in the master or a single process.
+//!
+//! A zone may be new, kept, or new because its size or its module changed; then it takes over what
+//! the one before it holds. Until the cycle has come to stay, nothing is written to a zone that
+//! serves: a reload may fail at any later point.
+
+use std::ffi::c_void;
+use std::fmt;
+use std::ptr::NonNull;
+
+use nginx_sys::{
+    NGX_ERROR, NGX_OK, ngx_cycle, ngx_cycle_t, ngx_int_t, ngx_shm_zone_t, ngx_test_config,
+};
+
+use super::boundary::guard;
+use super::zone::{ZoneConf, for_each_zone, leave_zones};
+use crate::ffi::log::{Level, Log};
+use crate::ffi::shm::{self, SharedZone};
+use crate::host::Host;
+use crate::lookup::Load;
+use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
+use crate::store::{Store, StoreError};
+use crate::takeover::take_over;
+
+/// What is left to do when the cycle has come to stay.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// For a zone that is kept: what was read.
+    plan: Option<Plan>,
+    /// For one that took another's place.
+    superseded: Option<Superseded>,
+}
+
+/// The zone before this one. It serves on, in old workers, but is not written to; it is again when
+/// the reload fails.
+struct Superseded {
+    store: Store,
+    is_final: bool,
+}
+
+impl Superseded {
+    fn begin(store: Store) -> Superseded {
+        store.set_superseded(true);
+        Superseded { store, is_final: false }
+    }
+}
+
+impl Drop for Superseded {
+    /// Dropped with the new cycle when that fails, while the old one, and so its zone, is alive.
+    fn drop(&mut self) {
+        if !self.is_final {
+            self.store.set_superseded(false);
+        }
+    }
+}
+
+/// Why a zone cannot start; follows its name.
+enum Failure {
+    Shm(shm::ShmError),
+    Store(StoreError),
+    TooSmall(TooSmall),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Shm(error) => write!(f, "cannot be used: {error}"),
+            Failure::Store(StoreError::TooSmall) => f.write_str("is too small"),
+            Failure::Store(StoreError::NotAStore) => f.write_str("holds no certificates"),
+            Failure::Store(StoreError::OtherLayout) => f.write_str(
+                "was made by another version of the module, which this one cannot read; \
+                 restart NGINX or upgrade its binary (USR2)",
+            ),
+            Failure::Store(StoreError::OtherSize) => f.write_str("was made with another size"),
+            Failure::TooSmall(too_small) => {
+                let bytes = shm::zone_size_for(too_small.region_bytes);
+                let (size, unit) = if bytes < 10 << 20 {
+                    (bytes >> 10, 'k')
+                } else {
+                    (bytes.div_ceil(1 << 20), 'm')
+                };
+                write!(f, "is too small for its certificates, {size}{unit} are needed")
+            }
+        }
+    }
+}
+
+/// `ngx_shm_zone_t.init`.
+pub(super) unsafe extern "C" fn init_zone(
+    shm_zone: *mut ngx_shm_zone_t,
+    old: *mut c_void,
+) -> ngx_int_t {
+    // SAFETY: NGINX's argument; its log is set before init is called.
+    let log = unsafe { Log::from_raw((*shm_zone).shm.log) };
+    guard("init_zone", log, NGX_ERROR as ngx_int_t, || {
+        let Some(shm_zone) = NonNull::new(shm_zone) else { return NGX_ERROR as ngx_int_t };
+        // SAFETY: data is what attach_to() set, and old is the data of a zone with our tag, whose
+        // cycle is still there; the memory is mapped and its pool initialised.
+        let (zone, before, shared) = unsafe {
+            let data = (*shm_zone.as_ptr()).data;
+            (
+                data.cast::<ZoneConf>().as_ref(),
+                old.cast::<ZoneConf>().as_ref(),
+                SharedZone::from_raw(shm_zone),
+            )
+        };
+        let (Some(zone), Some(shared)) = (zone, shared) else { return NGX_ERROR as ngx_int_t };
+
+        let started = match before {
+            Some(before) => keep(zone, before, shared, log),
+            None => {
+                shared.keep_out_of_core(shm_zone);
+                begin(zone, shared, log)
+            }
+        };
+        match started {
+            Ok(()) => NGX_OK as ngx_int_t,
+            Err(failure) => {
+                if let Some(log) = log {
+                    log.write(Level::Emerg, format_args!("zone \"{}\" {failure}", zone.name()));
+                }
+                NGX_ERROR as ngx_int_t
+            }
+        }
+    })
+}
+
+/// A zone that nobody serves from yet.
+fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Failure> {
+    let region = shared.take_all().map_err(Failure::Shm)?;
+    let store = Store::format(region).map_err(Failure::Store)?;
+    zone.begin_with(shared, store);
+    let host = zone.host(shared, log);
+
+    let load = zone.settings.load;
+    if let Some(old) = store_before(zone)? {
+        zone.pending.borrow_mut().superseded = Some(Superseded::begin(old));
+        let taken = take_over(&old, &store, load, &host).map_err(Failure::TooSmall)?;
+        host.notice(format_args!(
+            "{} certificates taken over, {} have no room and are read again",
+            taken.sets, taken.left
+        ));
+    }
+    let mut startup = Startup::new(&zone.settings.files, &store, &host);
+    match load {
+        Load::Startup => startup::fill(&mut startup).map_err(Failure::TooSmall)?,
+        // SAFETY: reads an integer that main() set.
+        Load::Lazy if unsafe { ngx_test_config } != 0 => startup.check_lazy(),
+        Load::Lazy => startup.check_directories(),
+        Load::Off => {}
+    }
+    Ok(())
+}
+
+/// The zone of this name in the running cycle, where that is one of ours with another size or made
+/// by a module at another address: else NGINX would have kept it.
+fn store_before(zone: &ZoneConf) -> Result<Option<Store>, Failure> {
+    let Some(region) = shm::running_zone(zone.name().as_bytes()).and_then(SharedZone::taken) else {
+        return Ok(None);
+    };
+    match Store::attach(region) {
+        Ok(store) => Ok(Some(store)),
+        Err(StoreError::OtherLayout) => Err(Failure::Store(StoreError::OtherLayout)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A zone that serves now.
+fn keep(
+    zone: &ZoneConf,
+    before: &ZoneConf,
+    shared: SharedZone,
+    log: Option<Log>,
+) -> Result<(), Failure> {
+    let region = shared.taken().ok_or(Failure::Store(StoreError::NotAStore))?;
+    let store = Store::attach(region).map_err(Failure::Store)?;
+    zone.go_on_with(before);
+    let host = zone.host(shared, log);
+    let mut startup = Startup::new(&zone.settings.files, &store, &host);
+    match zone.settings.load {
+        Load::Startup => {
+            let plan = Plan::make(&mut startup).map_err(Failure::TooSmall)?;
+            zone.pending.borrow_mut().plan = Some(plan);
+        }
+        Load::Lazy => startup.check_directories(),
+        Load::Off => {}
+    }
+    Ok(())
+}
+
+/// Runs when a new cycle has come to stay, before its workers start: a reload is a clear.
+pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: NGINX's argument.
+    let log = unsafe { Log::from_raw((*cycle).log) };
+    // Whatever happens here must not end the master: ngx_init_cycle() exits when this fails.
+    guard("init_module", log, NGX_OK as ngx_int_t, || {
+        // SAFETY: reads an integer that main() set.
+        if unsafe { ngx_test_config } != 0 {
+            return NGX_OK as ngx_int_t;
+        }
+        let mut zones = 0;
+        for_each_zone(cycle, |zone| {
+            zones += 1;
+            commit(zone, log);
+        });
+        // SAFETY: still the cycle before this one.
+        leave_zones(unsafe { ngx_cycle }, cycle);
+        if zones > 0 {
+            if let Some(log) = log {
+                log.write(Level::Notice, format_args!("{}", super::VERSION));
+            }
+        }
+        NGX_OK as ngx_int_t
+    })
+}
+
+fn commit(zone: &ZoneConf, log: Option<Log>) {
+    let Some((shared, store)) = zone.mapped() else { return };
+    let host = zone.host(shared, log);
+    let Pending { plan, superseded } = zone.pending.take();
+    if let Some(mut superseded) = superseded {
+        superseded.is_final = true;
+        // Old workers look at their files again, in each handshake from now on.
+        superseded.store.clear();
+    }
+    // First: what old workers read from now on with another configuration stays theirs.
+    zone.configuration.set(store.next_configuration());
+    store.clear();
+
+    if zone.settings.load != Load::Lazy {
+        if let Some(mut writer) = patient_writer(&store, &host) {
+            writer.remove_lazy();
+        }
+    }
+    match (zone.settings.load, plan) {
+        (Load::Startup, Some(plan)) => {
+            plan.commit(&Startup::new(&zone.settings.files, &store, &host));
+        }
+        (Load::Off, _) => startup::forget(&store, &host),
+        _ => {}
+    }
+}

@@ -1,0 +1,104 @@
+//! Whether a set that was read may take the place of what serves now (P3).
+
+use std::path::Path;
+
+use crate::certificate::CertificateSet;
+use crate::files::BadFiles;
+use crate::host::Host;
+use crate::record::KeyType;
+
+/// A certificate that becomes valid this soon is taken for valid, s.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+/// A set that must not take the place of what serves.
+pub(crate) struct BadSet {
+    /// Path and reason.
+    pub(crate) text: String,
+    /// The reason may go away without a change to the files.
+    pub(crate) may_pass: bool,
+    pub(crate) is_not_covered: bool,
+    /// It is the same for all names.
+    pub(crate) is_common: bool,
+    /// A pair of the name is absent that was there: to be looked at twice before it is gone.
+    pub(crate) is_one_absent: bool,
+    /// The key types whose files are good.
+    pub(crate) good_part: Option<CertificateSet>,
+}
+
+impl BadSet {
+    pub(crate) fn new(text: impl Into<String>) -> BadSet {
+        BadSet {
+            text: text.into(),
+            may_pass: false,
+            is_not_covered: false,
+            is_common: false,
+            is_one_absent: false,
+            good_part: None,
+        }
+    }
+
+    /// Files that `Files::check()` refused.
+    pub(crate) fn of_files(bad: BadFiles) -> BadSet {
+        BadSet {
+            is_common: bad.error.is_common(),
+            good_part: bad.good_part,
+            ..BadSet::new(bad.error.to_string())
+        }
+    }
+
+    /// A key type less than what serves.
+    pub(crate) fn without(key_type: KeyType) -> BadSet {
+        let text = format!("no files for its {} key", key_type.as_str());
+        BadSet { is_one_absent: true, ..BadSet::that_may_pass(&text) }
+    }
+
+    pub(crate) fn not_covering(what: impl std::fmt::Display) -> BadSet {
+        let text = format!("the certificate does not cover {what}");
+        BadSet { is_not_covered: true, ..BadSet::new(text) }
+    }
+
+    /// With the path of what is bad.
+    pub(crate) fn at(self, path: &Path) -> BadSet {
+        BadSet { text: format!("\"{}\": {}", path.display(), self.text), ..self }
+    }
+
+    fn that_may_pass(text: &str) -> BadSet {
+        BadSet { may_pass: true, ..BadSet::new(text) }
+    }
+}
+
+/// A key type of what serves that a set does not have.
+pub(crate) fn lost_key_type(
+    set: &CertificateSet,
+    serving: Option<&CertificateSet>,
+) -> Option<KeyType> {
+    let has =
+        |set: &CertificateSet, key_type| set.members().iter().any(|m| m.key_type() == key_type);
+    let mut types = serving?.members().iter().map(|member| member.key_type());
+    types.find(|key_type| !has(set, *key_type))
+}
+
+/// Judges a set that is good in itself. `serving` is what serves now. `is_settled`: the files were
+/// not written within the last moments.
+pub(crate) fn judge(
+    set: &CertificateSet,
+    serving: Option<&CertificateSet>,
+    is_settled: bool,
+    host: &dyn Host,
+) -> Result<(), BadSet> {
+    let now = host.unix_seconds();
+    if serving.is_some_and(|s| !s.expired_at(now)) {
+        if set.expired_at(now) {
+            return Err(BadSet::that_may_pass("the certificate has expired"));
+        }
+        if set.not_yet_valid_at(now + CLOCK_SKEW_SECONDS) {
+            return Err(BadSet::that_may_pass("the certificate is not yet valid"));
+        }
+    }
+    host.accepts(set).map_err(BadSet::new)?;
+    if !is_settled && serving.is_some_and(|s| set.seems_cut_short(s)) {
+        let text = "the chain is cut short, and the file may still be being written";
+        return Err(BadSet::that_may_pass(text));
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! `load=startup`: the master reads all files that there are, with its own rights, at start and at
+//! each reload. Workers open none.
+
+mod apply;
+
+use std::collections::HashSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::certificate::{CertificateSet, ChainCache};
+use crate::ffi::decoder::KeyDecoder;
+use crate::files::{Files, Look, Scan, SetFiles};
+use crate::host::Host;
+use crate::record::{Record, Source};
+use crate::replacement::{BadSet, judge, lost_key_type};
+use crate::server_name::ServerName;
+use crate::store::{Entry, Lookup, SetId, Store};
+
+pub(crate) use apply::{Plan, TooSmall, fill, forget, patient_writer};
+
+/// Files that are absent, or bad in a way that may pass, are looked at so often, this far apart.
+const LOOKS: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1_050);
+
+/// How long a test of the configuration looks at files that only workers read.
+const LAZY_CHECK: Duration = Duration::from_secs(5);
+
+/// There is a line of progress for so many names each.
+const PROGRESS: usize = 10_000;
+
+/// What is to be done for a name. Nothing is, where its files did not change.
+pub(crate) enum Change {
+    /// Its files hold a set that is to serve.
+    Publish { record: Record, served: Vec<String>, ticket: u64, stat: u64 },
+    /// Its files changed, but not what they hold.
+    Same { id: SetId, ticket: u64, stat: u64 },
+    /// Its files are bad: what serves is the last good.
+    LastGood,
+    /// Its files are gone.
+    Remove,
+}
+
+/// Reads files for a zone.
+pub(crate) struct Startup<'a> {
+    files: &'a Files,
+    store: &'a Store,
+    host: &'a dyn Host,
+    decoder: KeyDecoder,
+    chains: ChainCache,
+    counts: Counts,
+    has_names: bool,
+}
+
+#[derive(Default)]
+struct Counts {
+    looked_at: usize,
+    unchanged: usize,
+    bad: usize,
+}
+
+/// What a look at a name came to.
+enum Outcome {
+    Unchanged,
+    Change(Change),
+    /// To be looked at once more.
+    Pending,
+    /// There are no files, and nothing serves.
+    Nothing,
+}
+
+impl<'a> Startup<'a> {
+    pub(crate) fn new(files: &'a Files, store: &'a Store, host: &'a dyn Host) -> Startup<'a> {
+        Startup {
+            files,
+            store,
+            host,
+            decoder: KeyDecoder::new(),
+            chains: ChainCache::new(),
+            counts: Counts::default(),
+            has_names: false,
+        }
+    }
+
+    /// Looks at the files of all names and tells what is to be done; bad pairs are in the log.
+    /// Waits about a second, three times at the most, where files are absent that were there, or
+    /// are being written.
+    pub(crate) fn run(&mut self, mut apply: impl FnMut(&ServerName, Change)) {
+        let scan = self.files.scan();
+        self.report(&scan);
+        let gone = self.names_without_files(&scan);
+        self.has_names = scan.is_complete();
+
+        let mut pending = Vec::new();
+        for name in &scan.names {
+            self.progress(scan.names.len());
+            match self.look(name, true) {
+                Outcome::Pending => pending.push(name.clone()),
+                outcome => self.settle(name, outcome, &mut apply),
+            }
+        }
+        pending.extend(gone);
+        self.look_again(pending, &mut apply);
+        self.host.notice(format_args!(
+            "{} certificates looked at, {} of them unchanged, {} bad",
+            self.counts.looked_at, self.counts.unchanged, self.counts.bad
+        ));
+    }
+
+    /// Tells of directories that are not there: nothing can be read from them.
+    pub(crate) fn check_directories(&self) {
+        for error in self.files.missing_directories() {
+            self.host.warn(format_args!("{error}"));
+        }
+    }
+
+    /// For a test of the configuration: tells of the bad pairs that workers would meet later, as far
+    /// as they can be looked at in a few seconds.
+    pub(crate) fn check_lazy(&mut self) {
+        self.check_directories();
+        let scan = self.files.scan();
+        self.report_skipped(&scan);
+        let end = Instant::now() + LAZY_CHECK;
+        for (count, name) in scan.names.iter().enumerate() {
+            if Instant::now() > end {
+                self.host.notice(format_args!(
+                    "{count} of {} certificates looked at, no time for the others",
+                    scan.names.len()
+                ));
+                return;
+            }
+            self.check_lazy_name(name);
+        }
+    }
+
+    fn check_lazy_name(&self, name: &ServerName) {
+        let Look::Present(files) = self.files.read(name) else { return };
+        let checked = self.check(&files, None, true).and_then(|set| {
+            if set.covers(name) {
+                Ok(())
+            } else {
+                Err(BadSet::not_covering(format_args!("\"{name}\"")))
+            }
+        });
+        if let Err(bad) = checked {
+            self.host.warn(format_args!("certificate \"{name}\": {}", bad.text));
+        }
+    }
+
+    fn report(&self, scan: &Scan) {
+        for error in &scan.errors {
+            self.host.error(format_args!("{error}; no certificate is removed"));
+        }
+        if scan.errors.is_empty() && scan.names.is_empty() {
+            self.host.error(format_args!("no certificate files found; no certificate is removed"));
+        }
+        self.report_skipped(scan);
+    }
+
+    fn report_skipped(&self, scan: &Scan) {
+        if let Some(first) = &scan.first_skipped {
+            self.host.warn(format_args!(
+                "{} files are skipped, for their names are no server names in lower case: \"{}\"{}",
+                scan.skipped,
+                first.display(),
+                if scan.skipped > 1 { " and others" } else { "" }
+            ));
+        }
+    }
+
+    /// Names that were read at an earlier start and that the scan did not find.
+    fn names_without_files(&self, scan: &Scan) -> Vec<ServerName> {
+        if !scan.is_complete() {
+            return Vec::new();
+        }
+        let found: HashSet<&str> = scan.names.iter().map(ServerName::as_str).collect();
+        let names = self.store.names().into_iter().filter(|(_, entry)| !entry.is_lazy);
+        names
+            .filter(|(name, _)| !found.contains(name.as_str()))
+            .filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()))
+            .collect()
+    }
+
+    fn progress(&mut self, of: usize) {
+        self.counts.looked_at += 1;
+        let count = self.counts.looked_at;
+        if of > PROGRESS && count % PROGRESS == 0 {
+            self.host.notice(format_args!("{count} of {of} certificates looked at"));
+        }
+    }
+
+    fn look_again(
+        &mut self,
+        mut pending: Vec<ServerName>,
+        apply: &mut impl FnMut(&ServerName, Change),
+    ) {
+        for look in 1..LOOKS {
+            if pending.is_empty() {
+                return;
+            }
+            thread::sleep(BETWEEN_LOOKS);
+            let may_wait = look + 1 < LOOKS;
+            for name in std::mem::take(&mut pending) {
+                match self.look(&name, may_wait) {
+                    Outcome::Pending => pending.push(name),
+                    outcome => self.settle(&name, outcome, apply),
+                }
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        name: &ServerName,
+        outcome: Outcome,
+        apply: &mut impl FnMut(&ServerName, Change),
+    ) {
+        match outcome {
+            Outcome::Unchanged => self.counts.unchanged += 1,
+            Outcome::Change(change) => apply(name, change),
+            Outcome::Pending | Outcome::Nothing => {}
+        }
+    }
+
+    /// `may_wait`: another look is to come, if this one asks for it.
+    fn look(&mut self, name: &ServerName, may_wait: bool) -> Outcome {
+        let present = match self.store.find(name.as_str()) {
+            Lookup::Found(entry) => Some(entry),
+            Lookup::Absent | Lookup::Contended => None,
+        };
+        if present.as_ref().is_some_and(|entry| self.is_unchanged(name, entry)) {
+            return Outcome::Unchanged;
+        }
+
+        let ticket = self.store.next_ticket();
+        let files = match self.files.read(name) {
+            Look::Present(files) => files,
+            Look::Absent if present.is_none() => return Outcome::Nothing,
+            Look::Absent if may_wait => return Outcome::Pending,
+            Look::Absent => return Outcome::Change(self.absent(name)),
+        };
+        let stat = files.stat().mark(self.host.unix_seconds(), self.host.accepts_by());
+        let serving = present.and_then(|entry| self.serving(name, &entry));
+        if let Some(serving) = serving.as_ref().filter(|s| s.is_startup) {
+            if serving.digest == files.digest() {
+                return Outcome::Change(Change::Same { id: serving.id, ticket, stat });
+            }
+        }
+        let serving_set = serving.as_ref().map(|s| &s.set);
+        let checked = self.check(&files, serving_set, stat != 0).and_then(|set| {
+            let lost = lost_key_type(&set, serving_set).filter(|_| files.is_one_absent());
+            match lost.filter(|_| may_wait || !self.can_tell()) {
+                Some(key_type) => Err(BadSet::without(key_type)),
+                None => Ok(set),
+            }
+        });
+        match checked {
+            Ok(set) => self.publish(&set, &files, ticket, stat),
+            Err(bad) if bad.may_pass && may_wait => Outcome::Pending,
+            Err(bad) => self.bad(name, bad, serving.is_some(), ticket),
+        }
+    }
+
+    fn is_unchanged(&self, name: &ServerName, entry: &Entry) -> bool {
+        let mark = || {
+            let stat = self.files.stat(name);
+            stat.mark(self.host.unix_seconds(), self.host.accepts_by())
+        };
+        !entry.is_lazy && !entry.last_good && entry.stat != 0 && entry.stat == mark()
+    }
+
+    /// Absent at the last look, more than a second after the first.
+    fn absent(&self, name: &ServerName) -> Change {
+        if self.can_tell() {
+            return Change::Remove;
+        }
+        self.host.warn(format_args!(
+            "certificate \"{name}\": no files, but their directory is not as it was; the last good \
+             one is served"
+        ));
+        Change::LastGood
+    }
+
+    fn can_tell(&self) -> bool {
+        self.files.directories().can_tell(self.store.directories())
+    }
+
+    fn serving(&mut self, name: &ServerName, entry: &Entry) -> Option<Serving> {
+        let Lookup::Found((found, record)) = self.store.read(name.as_str()) else { return None };
+        if found.id != entry.id {
+            return None;
+        }
+        let set = CertificateSet::from_record(&record, &mut self.decoder, &mut self.chains).ok()?;
+        let is_startup = record.source == Source::Startup;
+        Some(Serving { id: entry.id, digest: record.digest, is_startup, set })
+    }
+
+    fn check(
+        &self,
+        files: &SetFiles,
+        serving: Option<&CertificateSet>,
+        is_settled: bool,
+    ) -> Result<CertificateSet, BadSet> {
+        let set = self.files.check(files).map_err(|bad| BadSet {
+            // What was written a moment ago may still be being written.
+            may_pass: !is_settled,
+            ..BadSet::of_files(bad)
+        })?;
+        let judged = if set.names().next().is_none() {
+            Err(BadSet::not_covering("any server name"))
+        } else {
+            judge(&set, serving, is_settled, self.host)
+        };
+        judged.map_err(|bad| bad.at(files.certificate_path()))?;
+        if set.expired_at(self.host.unix_seconds()) {
+            let path = files.certificate_path().display();
+            self.host.warn(format_args!("\"{path}\": the certificate has expired; it is served"));
+        }
+        Ok(set)
+    }
+
+    fn publish(&self, set: &CertificateSet, files: &SetFiles, ticket: u64, stat: u64) -> Outcome {
+        match set.to_record(Source::Startup, files.digest()) {
+            Ok(record) => {
+                let served = set.names().map(str::to_owned).collect();
+                Outcome::Change(Change::Publish { record, served, ticket, stat })
+            }
+            Err(error) => {
+                self.host.alert(format_args!("{}: {error}", files.certificate_path().display()));
+                Outcome::Nothing
+            }
+        }
+    }
+
+    fn bad(&mut self, name: &ServerName, bad: BadSet, has_last_good: bool, ticket: u64) -> Outcome {
+        self.counts.bad += 1;
+        let part = if has_last_good { None } else { bad.good_part };
+        let consequence = match (has_last_good, &part) {
+            (true, _) => "the last good one is served",
+            (false, Some(_)) => "its other key types are served",
+            (false, None) => "it is not served",
+        };
+        self.host.warn(format_args!("certificate \"{name}\": {}; {consequence}", bad.text));
+        if has_last_good {
+            return Outcome::Change(Change::LastGood);
+        }
+        // Not to be taken for what the files hold: it has no digest of theirs, and no stat.
+        let record = part.and_then(|part| {
+            let served: Vec<String> = part.names().map(str::to_owned).collect();
+            part.to_record(Source::Startup, [0; 16]).ok().map(|record| (record, served))
+        });
+        match record {
+            Some((record, served)) if !served.is_empty() => {
+                Outcome::Change(Change::Publish { record, served, ticket, stat: 0 })
+            }
+            _ => Outcome::Nothing,
+        }
+    }
+}
+
+/// What the zone has of a name.
+struct Serving {
+    id: SetId,
+    digest: [u8; 16],
+    is_startup: bool,
+    set: CertificateSet,
+}

@@ -1,0 +1,189 @@
+//! What was read, into the zone: at once into a new one, and into one that is kept only when the
+//! configuration has come to stay.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Change, Startup};
+use crate::host::Host;
+use crate::server_name::ServerName;
+use crate::store::{Lookup, Need, Publication, PublishError, Store, Writer, region_bytes_for};
+
+/// How long the master waits for a process that is writing, or that was stopped while it was.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(1);
+
+/// The zone has no room for what it must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooSmall {
+    /// Bytes that the zone's block needs.
+    pub(crate) region_bytes: u64,
+}
+
+impl TooSmall {
+    /// `arena_bytes` for what is to be there. A little more than that is needed: a set is replaced
+    /// while it serves, and space comes in pieces.
+    pub(crate) fn new(arena_bytes: u64) -> TooSmall {
+        TooSmall { region_bytes: region_bytes_for(arena_bytes + arena_bytes / 50 + 4_096) }
+    }
+}
+
+/// Reads into a zone that nobody serves from yet.
+pub(crate) fn fill(startup: &mut Startup<'_>) -> Result<(), TooSmall> {
+    let (store, host) = (*startup.store, startup.host);
+    let fixed = store.fixed_bytes();
+    let mut need = Need::new();
+    let mut is_full = false;
+    startup.run(|name, change| {
+        if let Change::Publish { record, served, .. } = &change {
+            need.add(name.as_str(), record, &strs(served));
+        }
+        // When it does not fit, what follows is read all the same, for the size that is needed.
+        if !is_full {
+            is_full = apply(&store, host, name, change) == Applied::Full;
+        }
+    });
+    note_directories(startup);
+    if is_full { Err(TooSmall::new(fixed + need.bytes())) } else { Ok(()) }
+}
+
+/// What is to be done to a zone that is kept.
+#[derive(Default)]
+pub(crate) struct Plan {
+    changes: Vec<(ServerName, Change)>,
+}
+
+impl Plan {
+    /// Reads, and writes nothing to the zone.
+    pub(crate) fn make(startup: &mut Startup<'_>) -> Result<Plan, TooSmall> {
+        let mut changes = Vec::new();
+        startup.run(|name, change| changes.push((name.clone(), change)));
+        let plan = Plan { changes };
+        plan.check_fits(startup.store)?;
+        Ok(plan)
+    }
+
+    fn check_fits(&self, store: &Store) -> Result<(), TooSmall> {
+        let mut need = Need::new();
+        for (name, change) in &self.changes {
+            if let Change::Publish { record, served, .. } = change {
+                need.add(name.as_str(), record, &strs(served));
+            }
+        }
+        let needed = store.fixed_bytes() + need.bytes();
+        if needed <= store.capacity() {
+            return Ok(());
+        }
+        let needed = needed.saturating_sub(self.replaced_bytes(store));
+        if needed <= store.capacity() { Ok(()) } else { Err(TooSmall::new(needed)) }
+    }
+
+    /// Bytes of the sets that are replaced or removed, their chains not counted: others may send
+    /// those too.
+    fn replaced_bytes(&self, store: &Store) -> u64 {
+        let mut need = Need::new();
+        for (name, change) in &self.changes {
+            if !matches!(change, Change::Publish { .. } | Change::Remove) {
+                continue;
+            }
+            if let Lookup::Found((entry, mut record)) = store.read(name.as_str()) {
+                if !entry.is_lazy {
+                    record.members.iter_mut().for_each(|member| member.chain.clear());
+                    need.add(name.as_str(), &record, &[]);
+                }
+            }
+        }
+        need.bytes()
+    }
+
+    /// Does it. What cannot be done is in the log, and the last good serves.
+    pub(crate) fn commit(self, startup: &Startup<'_>) {
+        let mut is_alone = true;
+        for (name, change) in self.changes {
+            // One process that was stopped in a write is waited for once.
+            if !is_alone {
+                break;
+            }
+            match apply(startup.store, startup.host, &name, change) {
+                Applied::Done => {}
+                Applied::Full => startup.host.error(format_args!(
+                    "certificate \"{name}\" does not fit; the last good one is served"
+                )),
+                Applied::Locked => {
+                    is_alone = false;
+                    startup.host.error(format_args!(
+                        "another process is writing for too long: certificates that changed are \
+                         not loaded before the next reload"
+                    ));
+                }
+            }
+        }
+        note_directories(startup);
+    }
+}
+
+/// Where there were files is where they may be found to be gone.
+fn note_directories(startup: &Startup<'_>) {
+    if startup.has_names {
+        if let Some(identity) = startup.files.directories_identity() {
+            startup.store.set_directories(identity);
+        }
+    }
+}
+
+fn strs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Applied {
+    Done,
+    Full,
+    Locked,
+}
+
+fn apply(store: &Store, host: &dyn Host, name: &ServerName, change: Change) -> Applied {
+    let Some(mut writer) = patient_writer(store, host) else { return Applied::Locked };
+    let now_msec = host.monotonic_msec();
+    let name = name.as_str();
+    match change {
+        Change::Publish { record, served, ticket, stat } => {
+            let served = &strs(&served);
+            let publication = Publication { name, record: &record, served, ticket, now_msec, stat };
+            // Overtaken: something newer is there.
+            if let Err(PublishError::Full { .. }) = writer.publish(&publication) {
+                return Applied::Full;
+            }
+        }
+        Change::Same { id, ticket, stat } => {
+            writer.restamp(name, id, ticket, stat, now_msec);
+        }
+        Change::LastGood => writer.set_last_good(name, true),
+        Change::Remove => {
+            writer.remove(name);
+        }
+    }
+    Applied::Done
+}
+
+/// Removes what was read at an earlier start: the configuration has no files any more.
+pub(crate) fn forget(store: &Store, host: &dyn Host) {
+    let Some(mut writer) = patient_writer(store, host) else { return };
+    for (name, _) in store.names().iter().filter(|(_, entry)| !entry.is_lazy) {
+        writer.remove(name);
+    }
+}
+
+/// The right to write, waited for.
+pub(crate) fn patient_writer<'a>(store: &Store, host: &'a dyn Host) -> Option<Writer<'a>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(writer) = store.write(host.lock()) {
+            return Some(writer);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        thread::sleep(RETRY);
+    }
+}
