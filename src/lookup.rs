@@ -1,7 +1,10 @@
 //! A server name to a certificate set: the only place that knows the order
 //! cache → sets that serve all their names → files → `default=`.
 
+mod bad;
+mod candidate;
 mod from_files;
+mod gone;
 mod looks;
 mod refresh;
 mod serving;
@@ -18,7 +21,9 @@ use crate::store::{self, Lookup, SetId, Store};
 pub(crate) use crate::worker_cache::Matched;
 use crate::worker_cache::{CANDIDATES, Cached, Entry, Parsed, Stamps, WorkerCache};
 
-use from_files::{BadFiles, LookContext};
+use bad::BadFiles;
+use candidate::{Candidate, Choice, Found, offer};
+use from_files::LookContext;
 use looks::Looks;
 pub(crate) use refresh::{RefreshError, Refreshed};
 
@@ -74,33 +79,6 @@ pub(crate) struct Served {
     pub(crate) parsed: Rc<Parsed>,
     pub(crate) status: Status,
     pub(crate) matched: Matched,
-}
-
-/// What one candidate gave.
-struct Found {
-    parsed: Rc<Parsed>,
-    status: Status,
-    /// As in `Entry`.
-    look_again: u64,
-    is_published: bool,
-}
-
-impl Found {
-    /// A set that serves until it is replaced in the zone.
-    fn in_zone(parsed: Rc<Parsed>) -> Found {
-        Found { parsed, status: Status::Zone, look_again: 0, is_published: true }
-    }
-}
-
-/// What a look at one candidate came to.
-enum Candidate {
-    Serves(Found),
-    /// It serves, but all its certificates have expired: only when there is nothing better.
-    Expired(Found),
-    /// `look_again` as in `Entry`: when its files may be good.
-    Nothing {
-        look_again: u64,
-    },
 }
 
 /// A zone as one worker uses it.
@@ -300,54 +278,4 @@ impl Resolver {
         self.cache.sweep(&self.store);
         self.chains.prune();
     }
-}
-
-/// Only a set that covers the name is taken.
-fn offer(found: Found, look: &LookContext<'_>) -> Candidate {
-    if !found.parsed.set.covers(look.name) {
-        Candidate::Nothing { look_again: found.look_again }
-    } else if found.parsed.set.expired_at(look.host.unix_seconds()) {
-        Candidate::Expired(found)
-    } else {
-        Candidate::Serves(found)
-    }
-}
-
-/// The candidate to take: the first that serves, else the first that has expired.
-#[derive(Default)]
-struct Choice {
-    serves: Option<(Found, Matched)>,
-    expired: Option<(Found, Matched)>,
-    /// A candidate that may become good is looked at again, whatever serves in the meantime.
-    pending: u64,
-}
-
-impl Choice {
-    fn consider(&mut self, candidate: Candidate, matched: Matched) {
-        match candidate {
-            Candidate::Serves(found) => {
-                self.serves.get_or_insert((found, matched));
-            }
-            Candidate::Expired(found) => {
-                self.pending = sooner(self.pending, found.look_again);
-                self.expired.get_or_insert((found, matched));
-            }
-            Candidate::Nothing { look_again } => self.pending = sooner(self.pending, look_again),
-        }
-    }
-
-    fn is_made(&self) -> bool {
-        self.serves.is_some()
-    }
-
-    fn made(self) -> Option<(Found, Matched)> {
-        let (found, matched) = self.serves.or(self.expired)?;
-        let look_again = sooner(found.look_again, self.pending);
-        Some((Found { look_again, ..found }, matched))
-    }
-}
-
-/// The earlier of two times at which to look again; 0 is never.
-fn sooner(a: u64, b: u64) -> u64 {
-    if a == 0 || b == 0 { a.max(b) } else { a.min(b) }
 }

@@ -2,10 +2,11 @@
 //! each reload. Workers open none.
 
 mod apply;
+mod check;
 
 use std::collections::HashSet;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::certificate::{CertificateSet, ChainCache};
 use crate::ffi::decoder::KeyDecoder;
@@ -21,9 +22,6 @@ pub(crate) use apply::{Plan, TooSmall, fill, forget, patient_writer};
 /// Files that are absent, or bad in a way that may pass, are looked at so often, this far apart.
 const LOOKS: usize = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1_050);
-
-/// How long a test of the configuration looks at files that only workers read.
-const LAZY_CHECK: Duration = Duration::from_secs(5);
 
 /// There is a line of progress for so many names each.
 const PROGRESS: usize = 10_000;
@@ -106,46 +104,6 @@ impl<'a> Startup<'a> {
         ));
     }
 
-    /// Tells of directories that are not there: nothing can be read from them.
-    pub(crate) fn check_directories(&self) {
-        for error in self.files.missing_directories() {
-            self.host.warn(format_args!("{error}"));
-        }
-    }
-
-    /// For a test of the configuration: tells of the bad pairs that workers would meet later, as far
-    /// as they can be looked at in a few seconds.
-    pub(crate) fn check_lazy(&mut self) {
-        self.check_directories();
-        let scan = self.files.scan();
-        self.report_skipped(&scan);
-        let end = Instant::now() + LAZY_CHECK;
-        for (count, name) in scan.names.iter().enumerate() {
-            if Instant::now() > end {
-                self.host.notice(format_args!(
-                    "{count} of {} certificates looked at, no time for the others",
-                    scan.names.len()
-                ));
-                return;
-            }
-            self.check_lazy_name(name);
-        }
-    }
-
-    fn check_lazy_name(&self, name: &ServerName) {
-        let Look::Present(files) = self.files.read(name) else { return };
-        let checked = self.check(&files, None, true).and_then(|set| {
-            if set.covers(name) {
-                Ok(())
-            } else {
-                Err(BadSet::not_covering(format_args!("\"{name}\"")))
-            }
-        });
-        if let Err(bad) = checked {
-            self.host.warn(format_args!("certificate \"{name}\": {}", bad.text));
-        }
-    }
-
     fn report(&self, scan: &Scan) {
         for error in &scan.errors {
             self.host.error(format_args!("{error}; no certificate is removed"));
@@ -154,17 +112,6 @@ impl<'a> Startup<'a> {
             self.host.error(format_args!("no certificate files found; no certificate is removed"));
         }
         self.report_skipped(scan);
-    }
-
-    fn report_skipped(&self, scan: &Scan) {
-        if let Some(first) = &scan.first_skipped {
-            self.host.warn(format_args!(
-                "{} files are skipped, for their names are no server names in lower case: \"{}\"{}",
-                scan.skipped,
-                first.display(),
-                if scan.skipped > 1 { " and others" } else { "" }
-            ));
-        }
     }
 
     /// Names that were read at an earlier start and that the scan did not find.
