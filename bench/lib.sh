@@ -7,13 +7,18 @@ NAMES=${NAMES:-1000}
 PORT=${PORT:-8743}
 ADDR=127.0.0.1:$PORT
 
-# Builds the load generator and makes the certificates: `n0.test` to `n$((NAMES-1)).test`, P-256,
-# each with the same intermediate.
-prepare() {
+# Builds the load generator.
+prepare_tlsload() {
     DIR=$(mktemp -d)
     trap 'rm -rf "$DIR"' EXIT
     cargo build --quiet --release --manifest-path "$ROOT/bench/tlsload/Cargo.toml"
     TLSLOAD=${CARGO_TARGET_DIR:-$ROOT/bench/tlsload/target}/release/tlsload
+}
+
+# Builds the load generator and makes the certificates: `n0.test` to `n$((NAMES-1)).test`, P-256,
+# each with the same intermediate.
+prepare() {
+    prepare_tlsload
     mkdir -p "$DIR/certs"
     chmod 755 "$DIR" "$DIR/certs"
     (

@@ -18,13 +18,26 @@ mod pem;
 #[cfg(test)]
 pub(crate) mod test_support;
 
-pub(crate) use chain::ChainCache;
+use chain::ChainCache;
 pub(crate) use error::SetError;
 pub(crate) use member::{Input, Member, MemberInput};
 pub(crate) use names::Cover;
 pub(crate) use passwords::{Passwords, TooLongLine};
 
+use crate::ffi::decoder::KeyDecoder;
 use crate::server_name::ServerName;
+
+/// What parsing is faster with; each process has its own.
+pub(crate) struct Parser {
+    pub(crate) decoder: KeyDecoder,
+    pub(crate) chains: ChainCache,
+}
+
+impl Parser {
+    pub(crate) fn new() -> Parser {
+        Parser { decoder: KeyDecoder::new(), chains: ChainCache::new() }
+    }
+}
 
 /// One certificate per key type, replaced as one unit (P1). Never empty.
 pub(crate) struct CertificateSet {
@@ -94,12 +107,6 @@ impl CertificateSet {
             let other = same_type.or(other.members.first());
             other.is_some_and(|other| member.chain().len() < other.chain().len())
         })
-    }
-
-    /// Replaces each chain by an equal one that another set of the worker holds already. For sets
-    /// that were read from files; those of a record share their chains from the beginning.
-    pub(crate) fn share_chains(&mut self, chains: &mut ChainCache) {
-        self.members.iter_mut().for_each(|m| m.share_chain(chains));
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use openssl::sha::Sha256;
 
-use crate::certificate::{CertificateSet, Input, Member, MemberInput, Passwords};
+use crate::certificate::{CertificateSet, Input, Member, MemberInput, Parser, Passwords};
 use crate::server_name::ServerName;
 
 pub(crate) use error::PathError;
@@ -115,12 +115,16 @@ impl Files {
     }
 
     /// Parses and checks what was read. Leaves OpenSSL's error queue empty.
-    pub(crate) fn check(&self, files: &SetFiles) -> Result<CertificateSet, BadFiles> {
+    pub(crate) fn check(
+        &self,
+        files: &SetFiles,
+        parser: &mut Parser,
+    ) -> Result<CertificateSet, BadFiles> {
         let mut members = Vec::with_capacity(files.pairs.len());
         let mut first_error = None;
         for (paths, read) in &files.pairs {
             let checked = match read {
-                Ok(content) => check_pair(paths, content, &self.passwords),
+                Ok(content) => check_pair(paths, content, &self.passwords, parser),
                 Err(error) => Err(PathError::new(&error.path, error.reason)),
             };
             match checked {
@@ -169,9 +173,10 @@ fn check_pair(
     paths: &PairPaths,
     content: &PairContent,
     passwords: &Passwords,
+    parser: &mut Parser,
 ) -> Result<Member, PathError> {
     let input = MemberInput { certificate_pem: &content.cert, key_pem: content.key(), passwords };
-    Member::check(&input).map_err(|bad| {
+    Member::check(&input, parser).map_err(|bad| {
         let path = match bad.input {
             Input::Certificate => &paths.cert,
             Input::Key => &paths.key,

@@ -12,8 +12,7 @@ mod serving;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::certificate::{CertificateSet, ChainCache};
-use crate::ffi::decoder::KeyDecoder;
+use crate::certificate::{CertificateSet, Parser};
 use crate::files::Files;
 use crate::host::Host;
 use crate::server_name::{NameBuffer, ServerName};
@@ -91,8 +90,7 @@ pub(crate) struct Resolver {
     cache: WorkerCache,
     bad: BadFiles,
     looks: Looks,
-    decoder: KeyDecoder,
-    chains: ChainCache,
+    parser: Parser,
 }
 
 impl Resolver {
@@ -104,8 +102,7 @@ impl Resolver {
             settings,
             bad: BadFiles::new(),
             looks: Looks::default(),
-            decoder: KeyDecoder::new(),
-            chains: ChainCache::new(),
+            parser: Parser::new(),
         }
     }
 
@@ -259,7 +256,7 @@ impl Resolver {
         let Lookup::Found((entry, record)) = self.store.read(candidate.as_str()) else {
             return None;
         };
-        match CertificateSet::from_record(&record, &mut self.decoder, &mut self.chains) {
+        match CertificateSet::from_record(&record, &mut self.parser) {
             Ok(set) => {
                 host.accepts(&set).ok()?;
                 let parsed = Parsed::new(candidate.clone(), set, record.digest);
@@ -276,6 +273,6 @@ impl Resolver {
     /// Drops parsed sets that are no longer current.
     pub(crate) fn sweep(&mut self) {
         self.cache.sweep(&self.store);
-        self.chains.prune();
+        self.parser.chains.prune();
     }
 }

@@ -8,8 +8,7 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::certificate::{CertificateSet, ChainCache};
-use crate::ffi::decoder::KeyDecoder;
+use crate::certificate::{CertificateSet, Parser};
 use crate::files::{Files, Look, Scan, SetFiles};
 use crate::host::Host;
 use crate::record::{Record, Source};
@@ -43,8 +42,7 @@ pub(crate) struct Startup<'a> {
     files: &'a Files,
     store: &'a Store,
     host: &'a dyn Host,
-    decoder: KeyDecoder,
-    chains: ChainCache,
+    parser: Parser,
     counts: Counts,
     has_names: bool,
 }
@@ -72,8 +70,7 @@ impl<'a> Startup<'a> {
             files,
             store,
             host,
-            decoder: KeyDecoder::new(),
-            chains: ChainCache::new(),
+            parser: Parser::new(),
             counts: Counts::default(),
             has_names: false,
         }
@@ -236,18 +233,18 @@ impl<'a> Startup<'a> {
         if found.id != entry.id {
             return None;
         }
-        let set = CertificateSet::from_record(&record, &mut self.decoder, &mut self.chains).ok()?;
+        let set = CertificateSet::from_record(&record, &mut self.parser).ok()?;
         let is_startup = record.source == Source::Startup;
         Some(Serving { id: entry.id, digest: record.digest, is_startup, set })
     }
 
     fn check(
-        &self,
+        &mut self,
         files: &SetFiles,
         serving: Option<&CertificateSet>,
         is_settled: bool,
     ) -> Result<CertificateSet, BadSet> {
-        let set = self.files.check(files).map_err(|bad| BadSet {
+        let set = self.files.check(files, &mut self.parser).map_err(|bad| BadSet {
             // What was written a moment ago may still be being written.
             may_pass: !is_settled,
             ..BadSet::of_files(bad)

@@ -1,6 +1,6 @@
 //! Intermediates: their order, and one parsed chain for all sets of a worker that send it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use openssl::error::ErrorStack;
@@ -33,57 +33,67 @@ fn has_signed(issuer: &X509Ref, subject: &X509Ref) -> bool {
     issuer.public_key().and_then(|key| subject.verify(&key)).unwrap_or(false)
 }
 
-pub(super) fn stack(certificates: Vec<X509>) -> Result<Stack<X509>, ErrorStack> {
+fn parse<T: AsRef<[u8]>>(ders: &[T]) -> Result<Chain, ErrorStack> {
     let mut stack = Stack::new()?;
-    for certificate in certificates {
-        stack.push(certificate)?;
+    for der in ders {
+        stack.push(X509::from_der(der.as_ref())?)?;
     }
-    Ok(stack)
+    Ok(Rc::new(stack))
 }
 
-/// The chains of a worker by their content. It holds none itself: a chain goes with the last set
-/// that sends it.
+/// The chains of a process by their content. It holds the last few itself; others go with the last
+/// set that sends them.
 pub(crate) struct ChainCache {
     chains: HashMap<[u8; 32], Weak<Stack<X509>>>,
+    /// For who drops each set before it reads the next.
+    recent: VecDeque<Chain>,
     /// Pruned when there are more than this.
     limit: usize,
 }
 
 const LEAST_LIMIT: usize = 64;
+const RECENT: usize = 8;
 
 impl ChainCache {
     pub(crate) fn new() -> ChainCache {
-        ChainCache { chains: HashMap::new(), limit: LEAST_LIMIT }
+        ChainCache { chains: HashMap::new(), recent: VecDeque::new(), limit: LEAST_LIMIT }
     }
 
-    /// The chain of these certificates in DER.
+    /// The chain of these certificates in DER, which were checked before.
     pub(super) fn parsed<T: AsRef<[u8]>>(&mut self, ders: &[T]) -> Result<Chain, ErrorStack> {
-        self.get_or_make(key(ders), || {
-            let certificates = ders.iter().map(|der| X509::from_der(der.as_ref()));
-            stack(certificates.collect::<Result<_, _>>()?).map(Rc::new)
-        })
+        match self.chains.get(&key(ders)).and_then(Weak::upgrade) {
+            Some(chain) => Ok(chain),
+            None => Ok(self.insert(key(ders), parse(ders)?)),
+        }
     }
 
-    /// A chain that is equal to this one, which is kept when there is none.
-    pub(super) fn shared(&mut self, chain: &Chain) -> Result<Chain, ErrorStack> {
-        let ders = chain.iter().map(|c| c.to_der()).collect::<Result<Vec<_>, _>>()?;
-        self.get_or_make(key(&ders), || Ok(Rc::clone(chain)))
-    }
-
-    fn get_or_make(
+    /// The chain of these certificates in DER, below `leaf`, whose order is checked.
+    pub(super) fn checked<T: AsRef<[u8]>>(
         &mut self,
-        key: [u8; 32],
-        make: impl FnOnce() -> Result<Chain, ErrorStack>,
-    ) -> Result<Chain, ErrorStack> {
-        if let Some(chain) = self.chains.get(&key).and_then(Weak::upgrade) {
+        leaf: &X509Ref,
+        ders: &[T],
+    ) -> Result<Chain, SetError> {
+        let known = self.chains.get(&key(ders)).and_then(Weak::upgrade);
+        if let Some(chain) = known {
+            // Its own order was checked when it became known.
+            in_order(leaf, chain.iter().take(1).map(AsRef::as_ref))?;
             return Ok(chain);
         }
-        let chain = make()?;
+        let chain = parse(ders).map_err(SetError::certificate)?;
+        in_order(leaf, chain.iter().map(AsRef::as_ref))?;
+        Ok(self.insert(key(ders), chain))
+    }
+
+    fn insert(&mut self, key: [u8; 32], chain: Chain) -> Chain {
         if self.chains.len() >= self.limit {
             self.prune();
         }
         self.chains.insert(key, Rc::downgrade(&chain));
-        Ok(chain)
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Rc::clone(&chain));
+        chain
     }
 
     /// Forgets the chains that no set holds any more.

@@ -3,12 +3,10 @@
 
 use openssl::x509::X509;
 
-use super::CertificateSet;
-use super::chain::ChainCache;
 use super::error::{EmptyErrorQueue, SetError};
 use super::key;
 use super::member::Member;
-use crate::ffi::decoder::KeyDecoder;
+use super::{CertificateSet, Parser};
 use crate::record::{MemberRecord, Record, Source};
 
 impl CertificateSet {
@@ -28,11 +26,10 @@ impl CertificateSet {
     /// The set in a record. Leaves OpenSSL's error queue empty.
     pub(crate) fn from_record(
         record: &Record,
-        decoder: &mut KeyDecoder,
-        chains: &mut ChainCache,
+        parser: &mut Parser,
     ) -> Result<CertificateSet, SetError> {
         let _queue = EmptyErrorQueue;
-        let members = record.members.iter().map(|record| member(record, decoder, chains));
+        let members = record.members.iter().map(|record| member(record, parser));
         CertificateSet::new(members.collect::<Result<_, _>>()?).ok_or(SetError::NoCertificate)
     }
 }
@@ -47,13 +44,9 @@ fn member_record(member: &Member) -> Result<MemberRecord, SetError> {
     })
 }
 
-fn member(
-    record: &MemberRecord,
-    decoder: &mut KeyDecoder,
-    chains: &mut ChainCache,
-) -> Result<Member, SetError> {
+fn member(record: &MemberRecord, parser: &mut Parser) -> Result<Member, SetError> {
     let leaf = X509::from_der(&record.leaf).map_err(SetError::certificate)?;
-    let key = decoder.decode(record.key_type, &record.key).map_err(SetError::key)?;
-    let chain = chains.parsed(&record.chain).map_err(SetError::certificate)?;
+    let key = parser.decoder.decode(record.key_type, &record.key).map_err(SetError::key)?;
+    let chain = parser.chains.parsed(&record.chain).map_err(SetError::certificate)?;
     Member::new(record.key_type, leaf, &record.leaf, key, chain).map_err(SetError::certificate)
 }

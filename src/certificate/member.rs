@@ -1,7 +1,5 @@
 //! One certificate with its key and the intermediates it is sent with.
 
-use std::rc::Rc;
-
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, PKeyRef, Private};
@@ -9,7 +7,8 @@ use openssl::sha::Sha256;
 use openssl::stack::StackRef;
 use openssl::x509::{X509, X509Ref};
 
-use super::chain::{self, Chain, ChainCache};
+use super::Parser;
+use super::chain::{Chain, ChainCache};
 use super::error::{EmptyErrorQueue, SetError};
 use super::key;
 use super::names::Names;
@@ -66,20 +65,25 @@ pub(crate) struct Member {
 impl Member {
     /// Parses and checks what an operator wrote. An expired certificate is no error. Leaves
     /// OpenSSL's error queue empty.
-    pub(crate) fn check(input: &MemberInput<'_>) -> Result<Member, MemberError> {
+    pub(crate) fn check(
+        input: &MemberInput<'_>,
+        parser: &mut Parser,
+    ) -> Result<Member, MemberError> {
         let _queue = EmptyErrorQueue;
         let blocks = pem::blocks(input.certificate_pem).map_err(MemberError::certificate)?;
-        let (leaf, chain) = certificates(&blocks).map_err(MemberError::certificate)?;
+        let (leaf, chain) =
+            certificates(&blocks, &mut parser.chains).map_err(MemberError::certificate)?;
         let public =
             leaf.public_key().map_err(|e| MemberError::certificate(SetError::certificate(e)))?;
         let key_type =
             key::key_type(&public).ok_or(MemberError::certificate(SetError::UnsupportedKey))?;
 
         let blocks = pem::blocks(input.key_pem).map_err(MemberError::key)?;
-        let key = key::matching(&blocks, &public, input.passwords).map_err(MemberError::key)?;
+        let wanted = key::Wanted { public: &public, key_type };
+        let key = key::matching(&blocks, &wanted, input.passwords, &mut parser.decoder)
+            .map_err(MemberError::key)?;
 
         let new = || {
-            let chain = Rc::new(chain::stack(chain)?);
             let der = leaf.to_der()?;
             Member::new(key_type, leaf, &der, key, chain)
         };
@@ -151,26 +155,15 @@ impl Member {
     pub(crate) fn not_yet_valid_at(&self, now: i64) -> bool {
         now < self.not_before
     }
-
-    /// As `CertificateSet::share_chains()`.
-    pub(super) fn share_chain(&mut self, chains: &mut ChainCache) {
-        let _queue = EmptyErrorQueue;
-        if let Ok(chain) = chains.shared(&self.chain) {
-            self.chain = chain;
-        }
-    }
 }
 
 /// The leaf, which is the first, and its chain.
-fn certificates(blocks: &[Block<'_>]) -> Result<(X509, Vec<X509>), SetError> {
-    let mut certificates = Vec::new();
-    for block in blocks.iter().filter(|block| block.kind == Kind::Certificate) {
-        certificates.push(X509::from_der(&block.der()?).map_err(SetError::certificate)?);
-    }
-    let mut certificates = certificates.into_iter();
-    let leaf = certificates.next().ok_or(SetError::NoCertificate)?;
-    let chain: Vec<X509> = certificates.collect();
-    chain::in_order(&leaf, chain.iter().map(AsRef::as_ref))?;
+fn certificates(blocks: &[Block<'_>], chains: &mut ChainCache) -> Result<(X509, Chain), SetError> {
+    let blocks = blocks.iter().filter(|block| block.kind == Kind::Certificate);
+    let ders = blocks.map(Block::der).collect::<Result<Vec<_>, _>>()?;
+    let (leaf, chain) = ders.split_first().ok_or(SetError::NoCertificate)?;
+    let leaf = X509::from_der(leaf).map_err(SetError::certificate)?;
+    let chain = chains.checked(&leaf, chain)?;
     Ok((leaf, chain))
 }
 

@@ -8,12 +8,12 @@ use openssl::x509::X509;
 use super::member::MemberError;
 use super::test_support::*;
 use super::*;
-use crate::ffi::decoder::KeyDecoder;
 use crate::record::{KeyType, Source};
 
 fn check(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Member, MemberError> {
     let passwords = &Passwords::default();
-    let result = Member::check(&MemberInput { certificate_pem, key_pem, passwords });
+    let input = MemberInput { certificate_pem, key_pem, passwords };
+    let result = Member::check(&input, &mut Parser::new());
     assert_no_errors();
     result
 }
@@ -41,8 +41,7 @@ fn good_pairs_of_each_type() {
         (PKey::generate_ed25519().unwrap(), KeyType::Ed25519),
         (PKey::generate_ed448().unwrap(), KeyType::Ed448),
     ];
-    let mut decoder = KeyDecoder::new();
-    let mut chains = ChainCache::new();
+    let mut parser = Parser::new();
     for (key, key_type) in cases {
         let set = set(&key, &Leaf::default());
         let member = &set.members()[0];
@@ -52,14 +51,14 @@ fn good_pairs_of_each_type() {
         let record = set.to_record(Source::Lazy, [7; 16]).unwrap();
         assert_no_errors();
         assert_eq!(record.not_after, member.not_after());
-        let again = CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap();
+        let again = CertificateSet::from_record(&record, &mut parser).unwrap();
         assert_no_errors();
         assert_eq!(again.members()[0].fingerprint(), member.fingerprint());
         assert!(again.members()[0].key().public_eq(&key));
         assert_eq!(again.to_record(Source::Lazy, [7; 16]).unwrap(), record);
         assert!(again.covers(&server_name("a.test")));
     }
-    assert_eq!(chains.len(), 1);
+    assert_eq!(parser.chains.len(), 1);
 }
 
 #[test]
@@ -322,8 +321,7 @@ fn validity() {
 
 #[test]
 fn bad_records_are_refused() {
-    let mut decoder = KeyDecoder::new();
-    let mut chains = ChainCache::new();
+    let mut parser = Parser::new();
     let good = set(&p256(), &Leaf::default()).to_record(Source::Lazy, [0; 16]).unwrap();
     let spoil: [fn(&mut crate::record::Record); 5] = [
         |r| r.members.clear(),
@@ -335,45 +333,53 @@ fn bad_records_are_refused() {
     for spoil in spoil {
         let mut record = good.clone();
         spoil(&mut record);
-        assert!(CertificateSet::from_record(&record, &mut decoder, &mut chains).is_err());
+        assert!(CertificateSet::from_record(&record, &mut parser).is_err());
         assert_no_errors();
-        assert!(CertificateSet::from_record(&good, &mut decoder, &mut chains).is_ok());
+        assert!(CertificateSet::from_record(&good, &mut parser).is_ok());
     }
 }
 
 #[test]
 fn equal_chains_are_one() {
-    let mut decoder = KeyDecoder::new();
-    let mut chains = ChainCache::new();
-    let mut from_files = set(&p256(), &Leaf::default());
-    from_files.share_chains(&mut chains);
+    let mut parser = Parser::new();
+    let mut read = || {
+        let (certificate_pem, key_pem) = &pair(&p256(), &Leaf::default());
+        let passwords = &Passwords::default();
+        let input = MemberInput { certificate_pem, key_pem, passwords };
+        let member = Member::check(&input, &mut parser).map_err(|bad| bad.error).unwrap();
+        CertificateSet::new(vec![member]).unwrap()
+    };
+    let (from_files, late) = (read(), read());
+    assert!(std::ptr::eq(late.members()[0].chain(), from_files.members()[0].chain()));
     let record = from_files.to_record(Source::Lazy, [0; 16]).unwrap();
-    let sets: Vec<CertificateSet> = (0..100)
-        .map(|_| CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap())
-        .collect();
+    let sets: Vec<CertificateSet> =
+        (0..100).map(|_| CertificateSet::from_record(&record, &mut parser).unwrap()).collect();
     for set in &sets {
         assert!(std::ptr::eq(set.members()[0].chain(), from_files.members()[0].chain()));
     }
-    let mut late = set(&p256(), &Leaf::default());
-    late.share_chains(&mut chains);
-    assert!(std::ptr::eq(late.members()[0].chain(), from_files.members()[0].chain()));
-    assert_eq!(chains.len(), 1);
+    assert_eq!(parser.chains.len(), 1);
 
-    drop((sets, from_files, late));
-    chains.prune();
-    assert_eq!(chains.len(), 0);
+    // A chain that is known is not taken for another leaf's.
+    let stranger = Ca::new();
+    let key = p256();
+    let leaf = stranger.leaf(&key, &Leaf::default()).to_pem().unwrap();
+    let mixed = [leaf, ca().intermediate.to_pem().unwrap()].concat();
+    let key = key.private_key_to_pem_pkcs8().unwrap();
+    let passwords = &Passwords::default();
+    let input = MemberInput { certificate_pem: &mixed, key_pem: &key, passwords };
+    let error = Member::check(&input, &mut parser).err().unwrap().error;
+    assert_eq!(error, SetError::WrongOrder);
 }
 
 #[test]
 fn dead_chains_do_not_pile_up() {
-    let mut decoder = KeyDecoder::new();
-    let mut chains = ChainCache::new();
+    let mut parser = Parser::new();
     let mut record = set(&p256(), &Leaf::default()).to_record(Source::Lazy, [0; 16]).unwrap();
     let link = record.members[0].chain[0].clone();
     for length in 1..200 {
         record.members[0].chain = vec![link.clone(); length];
-        CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap();
-        assert!(chains.len() <= 65, "{}", chains.len());
+        CertificateSet::from_record(&record, &mut parser).unwrap();
+        assert!(parser.chains.len() <= 65, "{}", parser.chains.len());
     }
 }
 
@@ -381,8 +387,7 @@ fn dead_chains_do_not_pile_up() {
 #[test]
 #[ignore = "a measurement"]
 fn how_long_a_set_takes() {
-    let mut decoder = KeyDecoder::new();
-    let mut chains = ChainCache::new();
+    let mut parser = Parser::new();
     for key in [p256(), rsa()] {
         let (cert, key) = pair(&key, &Leaf::default());
         let set = CertificateSet::new(vec![check(&cert, &key).unwrap()]).unwrap();
@@ -391,9 +396,9 @@ fn how_long_a_set_takes() {
         let from_pem = cpu_time(500, || drop(check(&cert, &key).unwrap()));
         let to_record = cpu_time(500, || drop(set.to_record(Source::Lazy, [0; 16]).unwrap()));
         // Another set holds the chain, as for most names of a site.
-        let _held = CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap();
+        let _held = CertificateSet::from_record(&record, &mut parser).unwrap();
         let from_record = cpu_time(2_000, || {
-            drop(CertificateSet::from_record(&record, &mut decoder, &mut chains).unwrap());
+            drop(CertificateSet::from_record(&record, &mut parser).unwrap());
         });
         let leaf = cpu_time(2_000, || drop(X509::from_der(&record.members[0].leaf).unwrap()));
         let covers = cpu_time(10_000, || assert!(!std::hint::black_box(&set).covers(&name)));

@@ -71,7 +71,7 @@ impl TestFiles {
     }
 
     fn check(&self) -> Result<CertificateSet, BadFiles> {
-        let result = self.files().check(&self.present());
+        let result = self.files().check(&self.present(), &mut Parser::new());
         assert!(ErrorStack::get().errors().is_empty());
         result
     }
@@ -95,7 +95,9 @@ fn good_files() {
     let files = TestFiles::new();
     files.write(&p256());
     let read = files.present();
-    assert!(files.files().check(&read).is_ok_and(|set| set.covers(&files.name)));
+    assert!(
+        files.files().check(&read, &mut Parser::new()).is_ok_and(|set| set.covers(&files.name))
+    );
     assert_eq!(files.present().digest(), read.digest());
     assert_eq!(files.stat(), *read.stat());
 
@@ -264,7 +266,10 @@ fn two_pairs() {
     let template = |end| PathTemplate::parse(&format!("{dir}/$ssl_server_name.rsa.{end}")).unwrap();
     files.pairs.push(Pair { cert: template("cert"), key: template("key") });
     let single = files.present();
-    assert_eq!(files.files().check(&single).map_err(|_| ()).unwrap().members().len(), 1);
+    assert_eq!(
+        files.files().check(&single, &mut Parser::new()).map_err(|_| ()).unwrap().members().len(),
+        1
+    );
 
     let (cert, key) = pair(&rsa(), &Leaf::default());
     fs::write(files.path("a.test.rsa.cert"), cert).unwrap();

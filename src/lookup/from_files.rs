@@ -116,7 +116,7 @@ impl Resolver {
             return Ok(Good { parsed: Rc::clone(parsed), changed: false, is_published });
         }
 
-        let set = self.settings.files.check(&files).map_err(BadSet::of_files)?;
+        let set = self.settings.files.check(&files, &mut self.parser).map_err(BadSet::of_files)?;
         let unpublished = self.unpublished(candidate);
         let serving = present.map(|(_, parsed)| parsed).or(unpublished);
         let serving = serving.as_ref().map(|p| &p.set);
@@ -131,13 +131,12 @@ impl Resolver {
     fn publish(
         &mut self,
         candidate: &ServerName,
-        mut set: CertificateSet,
+        set: CertificateSet,
         origin: Origin,
         look: &LookContext<'_>,
     ) -> Result<Good, BadSet> {
         let Origin { digest, stat, ticket } = origin;
         let record = set.to_record(Source::Lazy, digest).map_err(|e| BadSet::new(e.to_string()))?;
-        set.share_chains(&mut self.chains);
         let parsed = Parsed::new(candidate.clone(), set, digest);
         let mut good = Good { parsed, changed: true, is_published: false };
 

@@ -37,7 +37,7 @@ impl Startup<'_> {
         }
     }
 
-    fn check_lazy_name(&self, name: &ServerName) {
+    fn check_lazy_name(&mut self, name: &ServerName) {
         let Look::Present(files) = self.files.read(name) else { return };
         let checked = self.check(&files, None, true).and_then(|set| {
             if set.covers(name) {

@@ -3,12 +3,15 @@
 //! ```text
 //! tlsload handshakes ADDR NAMES COUNT THREADS [tls12]   NAMES: one name, or a file with one a line
 //! tlsload rotate ADDR CLEAR_ADDR DIRECTORY NAME ROTATIONS HANDSHAKES THREADS
+//! tlsload swap ADDR DIRECTORY NAME WAY SWAPS SETTLE_EVERY BOUND_SECONDS
+//! tlsload pairs DIRECTORY COUNT                         n0.test to nCOUNT.test
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
 //! must be served the new certificate; handshakes go on while the files are being written, and none
 //! may fail. It prints one line; its exit status is 1 when anything was not as it should be.
 
 mod rotate;
+mod swap;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -100,6 +103,14 @@ fn handshakes(addr: SocketAddr, names: &[String], count: u64, threads: u64, tls1
     failures.is_empty()
 }
 
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -109,24 +120,42 @@ fn main() -> ExitCode {
                 Ok(text) => text.lines().map(str::to_owned).collect(),
                 Err(_) => vec![(*names).to_owned()],
             };
-            let addr = addr.parse().expect("ADDR");
-            let (count, threads) = (count.parse().expect("COUNT"), threads.parse().expect("THREADS"));
-            handshakes(addr, &names, count, threads, rest.contains(&"tls12"))
+            let (addr, tls12) = (address(addr), rest.contains(&"tls12"));
+            handshakes(addr, &names, number(count), number(threads), tls12)
+        }
+        ["pairs", directory, count] => {
+            for i in 0..number(count) {
+                let (certificate, key) = rotate::pair(&format!("n{i}.test"), i);
+                let base = std::path::Path::new(directory).join(format!("n{i}.test"));
+                std::fs::write(base.with_extension("test.cert.pem"), certificate).expect("write");
+                std::fs::write(base.with_extension("test.key.pem"), key).expect("write");
+            }
+            true
+        }
+        ["swap", addr, directory, name, way, swaps, settle_every, bound] => {
+            swap::run(&swap::Plan {
+                addr: address(addr),
+                directory: directory.into(),
+                name: (*name).to_owned(),
+                way: swap::Way::parse(way).expect("way"),
+                swaps: number(swaps),
+                settle_every: number(settle_every),
+                bound: Duration::from_secs(number(bound)),
+            })
         }
         ["rotate", addr, clear, directory, name, rotations, handshakes, threads] => {
             rotate::run(&rotate::Plan {
-                addr: addr.parse().expect("ADDR"),
-                clear: clear.parse().expect("CLEAR_ADDR"),
+                addr: address(addr),
+                clear: address(clear),
                 directory: directory.into(),
                 name: (*name).to_owned(),
-                rotations: rotations.parse().expect("ROTATIONS"),
-                handshakes: handshakes.parse().expect("HANDSHAKES"),
-                threads: threads.parse().expect("THREADS"),
+                rotations: number(rotations),
+                handshakes: number(handshakes),
+                threads: number(threads),
             })
         }
         _ => {
-            eprintln!("usage: tlsload handshakes ADDR NAMES COUNT THREADS [tls12]");
-            eprintln!("       tlsload rotate ADDR CLEAR_ADDR DIR NAME ROTATIONS HANDSHAKES THREADS");
+            eprintln!("usage: tlsload handshakes | rotate | swap | pairs ...: see src/main.rs");
             false
         }
     };

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 }
 
 /// A pair whose serial number is the rotation's.
-fn pair(name: &str, serial: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn pair(name: &str, serial: u64) -> (Vec<u8>, Vec<u8>) {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("curve");
     let key = PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key");
     let mut subject = X509NameBuilder::new().expect("name");
