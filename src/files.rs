@@ -11,6 +11,7 @@ mod scan;
 mod stat;
 mod template;
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use openssl::sha::Sha256;
@@ -18,6 +19,7 @@ use openssl::sha::Sha256;
 use crate::certificate::{CertificateSet, Input, Member, MemberInput, Parser, Passwords};
 use crate::server_name::ServerName;
 
+pub(crate) use directories::SeenDirectories;
 pub(crate) use error::PathError;
 use error::Reason;
 use read::{PairContent, PairLook, PairPaths};
@@ -46,12 +48,12 @@ impl Pair {
 #[derive(Default)]
 pub(crate) struct Files {
     pairs: Vec<Pair>,
-    passwords: Passwords,
+    passwords: RefCell<Passwords>,
 }
 
 /// What a look at the files of a name found.
 pub(crate) enum Look {
-    /// There is no file. Whether that means anything is up to `Files::directories()`.
+    /// There is no file. Whether that means anything is up to `Files::can_tell()`.
     Absent,
     /// There are files; good or bad.
     Present(SetFiles),
@@ -75,7 +77,12 @@ pub(crate) struct BadFiles {
 
 impl Files {
     pub(crate) fn new(pairs: Vec<Pair>, passwords: Passwords) -> Files {
-        Files { pairs, passwords }
+        Files { pairs, passwords: RefCell::new(passwords) }
+    }
+
+    /// Wipes the passwords: no key is read any more.
+    pub(crate) fn forget_passwords(&self) {
+        drop(self.passwords.take());
     }
 
     /// Reads all files of a name.
@@ -124,7 +131,7 @@ impl Files {
         let mut first_error = None;
         for (paths, read) in &files.pairs {
             let checked = match read {
-                Ok(content) => check_pair(paths, content, &self.passwords, parser),
+                Ok(content) => check_pair(paths, content, &self.passwords.borrow(), parser),
                 Err(error) => Err(PathError::new(&error.path, error.reason)),
             };
             match checked {

@@ -9,6 +9,8 @@ use crate::store::ZoneLock;
 pub(crate) trait Host {
     /// Milliseconds of a clock that all processes share.
     fn monotonic_msec(&self) -> u64;
+    /// Sets both clocks, which otherwise stand still until the event loop goes on.
+    fn update_clock(&self);
     /// Seconds since the epoch.
     fn unix_seconds(&self) -> i64;
     /// The zone's lock.

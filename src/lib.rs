@@ -6,7 +6,7 @@
 //! - `lookup`: a server name to a certificate set; the only place that knows the order.
 //! - `takeover`, `startup`: what a zone begins with, in the master.
 //! - `replacement`, `host`: what may take the place of what serves, and what the core asks of the
-//!   process that it runs in.
+//!   process that it runs in; `seen`: what the zone knows of directories.
 //! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
 //!   what makes a good set.
 //! - `record`, `server_name`: plain data.
@@ -26,6 +26,7 @@ mod lookup;
 mod module;
 mod record;
 mod replacement;
+mod seen;
 mod server_name;
 mod startup;
 mod store;

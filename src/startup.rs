@@ -19,8 +19,11 @@ use crate::store::{Entry, Lookup, SetId, Store};
 pub(crate) use apply::{Plan, TooSmall, fill, forget, patient_writer};
 
 /// Files that are absent, or bad in a way that may pass, are looked at so often, this far apart.
-const LOOKS: usize = 3;
+const LOOKS: usize = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1_050);
+
+/// The clock is set for so many names each: nobody else does while the master reads.
+const CLOCK_UPDATE: usize = 256;
 
 /// There is a line of progress for so many names each.
 const PROGRESS: usize = 10_000;
@@ -44,7 +47,6 @@ pub(crate) struct Startup<'a> {
     host: &'a dyn Host,
     parser: Parser,
     counts: Counts,
-    has_names: bool,
 }
 
 #[derive(Default)]
@@ -66,14 +68,7 @@ enum Outcome {
 
 impl<'a> Startup<'a> {
     pub(crate) fn new(files: &'a Files, store: &'a Store, host: &'a dyn Host) -> Startup<'a> {
-        Startup {
-            files,
-            store,
-            host,
-            parser: Parser::new(),
-            counts: Counts::default(),
-            has_names: false,
-        }
+        Startup { files, store, host, parser: Parser::new(), counts: Counts::default() }
     }
 
     /// Looks at the files of all names and tells what is to be done; bad pairs are in the log.
@@ -83,7 +78,6 @@ impl<'a> Startup<'a> {
         let scan = self.files.scan();
         self.report(&scan);
         let gone = self.names_without_files(&scan);
-        self.has_names = scan.is_complete();
 
         let mut pending = Vec::new();
         for name in &scan.names {
@@ -127,6 +121,9 @@ impl<'a> Startup<'a> {
     fn progress(&mut self, of: usize) {
         self.counts.looked_at += 1;
         let count = self.counts.looked_at;
+        if count % CLOCK_UPDATE == 1 {
+            self.host.update_clock();
+        }
         if of > PROGRESS && count % PROGRESS == 0 {
             self.host.notice(format_args!("{count} of {of} certificates looked at"));
         }
@@ -142,6 +139,7 @@ impl<'a> Startup<'a> {
                 return;
             }
             thread::sleep(BETWEEN_LOOKS);
+            self.host.update_clock();
             let may_wait = look + 1 < LOOKS;
             for name in std::mem::take(&mut pending) {
                 match self.look(&name, may_wait) {
@@ -185,7 +183,7 @@ impl<'a> Startup<'a> {
         let stat = files.stat().mark(self.host.unix_seconds(), self.host.accepts_by());
         let serving = present.and_then(|entry| self.serving(name, &entry));
         if let Some(serving) = serving.as_ref().filter(|s| s.is_startup) {
-            if serving.digest == files.digest() {
+            if serving.digest == files.digest() && self.host.accepts(&serving.set).is_ok() {
                 return Outcome::Change(Change::Same { id: serving.id, ticket, stat });
             }
         }
@@ -200,7 +198,10 @@ impl<'a> Startup<'a> {
         match checked {
             Ok(set) => self.publish(&set, &files, ticket, stat),
             Err(bad) if bad.may_pass && may_wait => Outcome::Pending,
-            Err(bad) => self.bad(name, bad, serving.is_some(), ticket),
+            Err(bad) => {
+                let serves = serving.is_some_and(|s| self.host.accepts(&s.set).is_ok());
+                self.bad(name, bad, present.is_some(), serves, ticket)
+            }
         }
     }
 
@@ -225,7 +226,7 @@ impl<'a> Startup<'a> {
     }
 
     fn can_tell(&self) -> bool {
-        self.files.directories().can_tell(self.store.directories())
+        self.files.can_tell(self.store)
     }
 
     fn serving(&mut self, name: &ServerName, entry: &Entry) -> Option<Serving> {
@@ -254,7 +255,11 @@ impl<'a> Startup<'a> {
         } else {
             judge(&set, serving, is_settled, self.host)
         };
-        judged.map_err(|bad| bad.at(files.certificate_path()))?;
+        judged.map_err(|bad| BadSet {
+            // Waiting makes no certificate valid.
+            may_pass: bad.may_pass && !is_settled,
+            ..bad.at(files.certificate_path())
+        })?;
         if set.expired_at(self.host.unix_seconds()) {
             let path = files.certificate_path().display();
             self.host.warn(format_args!("\"{path}\": the certificate has expired; it is served"));
@@ -275,10 +280,17 @@ impl<'a> Startup<'a> {
         }
     }
 
-    fn bad(&mut self, name: &ServerName, bad: BadSet, has_last_good: bool, ticket: u64) -> Outcome {
+    fn bad(
+        &mut self,
+        name: &ServerName,
+        bad: BadSet,
+        has_last_good: bool,
+        serves: bool,
+        ticket: u64,
+    ) -> Outcome {
         self.counts.bad += 1;
         let part = if has_last_good { None } else { bad.good_part };
-        let consequence = match (has_last_good, &part) {
+        let consequence = match (serves, &part) {
             (true, _) => "the last good one is served",
             (false, Some(_)) => "its other key types are served",
             (false, None) => "it is not served",

@@ -43,6 +43,7 @@ mod zone;
 
 use std::sync::atomic::Ordering;
 
+pub(crate) use self::control::Superseded;
 pub(crate) use self::publish::Publication;
 pub(crate) use self::size::{Need, region_bytes_for};
 pub(crate) use self::write::{PublishError, Writer, ZoneLock};

@@ -23,11 +23,16 @@ http {
     %%GLOBALS_HTTP%%
 
     rust_shared_cert_zone zone=certs:1m;
+    rust_shared_cert_zone zone=startup:1m load=startup;
     ssl_ciphers ALL:@SECLEVEL=%%LEVEL%%;
 
     server {
         listen 127.0.0.1:%%PORT_default%% ssl;
         rust_shared_cert certs default=good.test;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_startup%% ssl;
+        rust_shared_cert startup default=good.test;
     }
     server {
         listen 127.0.0.1:%%PORT_static%% ssl;
@@ -43,22 +48,25 @@ my $good = $t->install($t->pair('good.test'));
 my $static = $t->install($t->pair('static'), dir => '.');
 at_level(0);
 $t->start();
-is(served($_, 'weak.test'), $weak->{serial}, "$_: at level 0") for 'default', 'static';
+is(served($_, 'weak.test'), $weak->{serial}, "$_: at level 0") for 'default', 'static', 'startup';
 
 at_level(2);
 ok($t->reload(), 'reload at level 2');
 for (1, 2) {
 	is(served('default', 'weak.test'), $good->{serial}, 'default= instead');
 	is(served('static', 'weak.test'), $static->{serial}, 'the static one instead');
+	is(served('startup', 'weak.test'), $good->{serial}, 'default= instead, read at startup');
 }
 is(served('default', 'good.test'), $good->{serial}, 'what is allowed');
-my @lines = $t->log_lines(qr/\[warn\]/);
+is(scalar(() = $t->log_lines(qr/\[warn\].*key too small; it is not served, zone "startup"/)), 1,
+	'a line of the master');
+my @lines = $t->log_lines(qr/\[warn\].*zone "certs"/);
 is(scalar @lines, 1, 'one line') or diag(join "\n", @lines);
 like($lines[0] // '', qr/"\S+weak.test.cert.pem": .*key too small/, 'with the reason');
 
 at_level(0);
 ok($t->reload(), 'reload at level 0');
-is(served($_, 'weak.test'), $weak->{serial}, "$_: at level 0 again") for 'default', 'static';
+is(served($_, 'weak.test'), $weak->{serial}, "$_: at level 0 again") for 'default', 'static', 'startup';
 
 $t->done();
 

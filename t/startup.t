@@ -87,7 +87,8 @@ is($t->clear('?name=example.com')->{status}, 409, 'that of a name too');
 # a renewal, an expansion, a new name, a name less
 
 my $new = issue('example.com', san => ['example.com', 'new.example.com']);
-my $late = issue('late.test');
+$t->ca('intermediate', issuer => 'root');
+my $late = issue('late.test', issuer => 'intermediate');
 is(served('example.com'), $apex->{serial}, 'not before the reload');
 gone('rsa.test');
 ok($t->reload(), 'reload');
@@ -99,6 +100,13 @@ is(served('late.test'), $late->{serial}, 'a new one');
 is(served('rsa.test'), 'alert 112', 'one that is gone');
 like(last_notice(), qr/3 certificates looked at, 1 of them unchanged, 0 bad, zone "certs"/,
 	'files that did not change are not read');
+
+# a chain that became shorter, written just before the reload: not for a file that is being written
+
+my $short = issue('late.test', issuer => 'root');
+$late = $short;
+ok($t->reload(), 'a reload right after the write');
+is($t->handshake('tls', 'late.test', verify => 'root')->{serial}, $short->{serial}, 'a shorter chain is served');
 
 # bad files: the last good, and a line each
 

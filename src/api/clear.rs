@@ -13,7 +13,7 @@ use crate::worker_cache::MemberInfo;
 pub(crate) fn refusal(load: Load, store: &Store) -> Option<Reply> {
     const TITLE: &str = "nothing to clear";
     match load {
-        Load::Lazy if store.is_superseded() => Some(Reply::problem(
+        Load::Lazy if store.is_left() => Some(Reply::problem(
             503,
             "the zone was replaced",
             "this worker is shutting down and serves from a zone that was resized; try again",

@@ -6,9 +6,11 @@ use std::ptr::NonNull;
 
 use nginx_sys::{
     ngx_conf_t, ngx_cycle, ngx_int_t, ngx_list_part_t, ngx_module_t, ngx_pagesize,
-    ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_alloc,
-    ngx_slab_pool_t, ngx_str_t,
+    ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_force_unlock, ngx_shmtx_trylock,
+    ngx_shmtx_unlock, ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
 };
+
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::region::Region;
 use crate::store::ZoneLock;
@@ -48,6 +50,13 @@ pub(crate) fn add_zone(
 /// module. `None` when there is none. For use while a new cycle is being made: until then the
 /// running one is not freed.
 pub(crate) fn running_zone(name: &[u8]) -> Option<SharedZone> {
+    let zone = any_running_zone(|zone| zone.shm.name.as_bytes() == name)?;
+    // SAFETY: NGINX maps each zone of a running cycle and initialises its pool.
+    unsafe { SharedZone::from_raw(zone) }
+}
+
+/// The first zone of the running cycle that is wanted.
+fn any_running_zone(wanted: impl Fn(&ngx_shm_zone_t) -> bool) -> Option<NonNull<ngx_shm_zone_t>> {
     // SAFETY: ngx_cycle is the running cycle (or the empty one that main() starts with) and its
     // list of zones does not change any more; this runs in the thread that would replace it.
     unsafe {
@@ -55,8 +64,8 @@ pub(crate) fn running_zone(name: &[u8]) -> Option<SharedZone> {
         while let Some(zones) = part.as_ref() {
             for i in 0..zones.nelts {
                 let zone = zones.elts.cast::<ngx_shm_zone_t>().add(i);
-                if (*zone).shm.name.as_bytes() == name {
-                    return SharedZone::from_raw(NonNull::new(zone)?);
+                if wanted(&*zone) {
+                    return NonNull::new(zone);
                 }
             }
             part = zones.next;
@@ -105,6 +114,11 @@ impl SharedZone {
     pub(crate) unsafe fn from_raw(zone: NonNull<ngx_shm_zone_t>) -> Option<SharedZone> {
         // SAFETY: by the contract of this function.
         NonNull::new(unsafe { (*zone.as_ptr()).shm.addr }.cast()).map(SharedZone)
+    }
+
+    /// Whether the running cycle has it: then it is mapped.
+    pub(crate) fn is_in_running_cycle(self) -> bool {
+        any_running_zone(|zone| zone.shm.addr == self.0.as_ptr().cast()).is_some()
     }
 
     /// Takes all pages of a new zone as one block; `log_ctx` ends NGINX's own messages.
@@ -165,6 +179,22 @@ impl ZoneLock for SharedZone {
     fn try_lock(&self) -> bool {
         // SAFETY: the pool stays mapped by the contract of from_raw().
         unsafe { ngx_shmtx_trylock(&raw mut (*self.0.as_ptr()).mutex) != 0 }
+    }
+
+    // ngx_unlock_mutexes() runs in the master's handler of SIGCHLD, which is blocked while it works on
+    // a configuration.
+    fn free_if_holder_died(&self) {
+        // SAFETY: the pool stays mapped; the word that locks is the pid of the holder, or 0. The child
+        // is left to NGINX to reap.
+        unsafe {
+            let mutex = &raw mut (*self.0.as_ptr()).mutex;
+            let holder = std::ptr::read_volatile((*mutex).lock) as i32;
+            let Some(pid) = rustix::process::Pid::from_raw(holder) else { return };
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            if let Ok(Some(_)) = waitid(WaitId::Pid(pid), options) {
+                ngx_shmtx_force_unlock(mutex, holder as _);
+            }
+        }
     }
 
     fn unlock(&self) {

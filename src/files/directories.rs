@@ -12,29 +12,38 @@ use super::{Files, Pair};
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// The directories as they were at one look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Directories {
-    /// Which directories they are, as a number that is not 0; `None` when one is missing.
-    pub(crate) identity: Option<u64>,
-    /// Whether one of them has no entry at all, as a mount point that nothing is mounted on.
-    pub(crate) is_one_empty: bool,
-}
-
-impl Directories {
-    /// Whether a file that was not there is gone. An unmounted file system says nothing of the
-    /// files on it: it leaves no directory, or another one, which is empty. `seen` is the identity
-    /// of the directories when there were files in them, 0 when that is not known.
-    pub(crate) fn can_tell(&self, seen: u64) -> bool {
-        self.identity.is_some_and(|identity| identity == seen || !self.is_one_empty)
-    }
+/// What a zone knows of the directories: by index in their order, which ones they were when there were
+/// files in them, as a number; 0 where that is not known.
+pub(crate) trait SeenDirectories {
+    fn seen(&self, index: usize) -> u64;
+    fn note(&self, index: usize, identity: u64);
 }
 
 impl Files {
-    /// Looks at the directories.
-    pub(crate) fn directories(&self) -> Directories {
-        let is_one_empty = self.fixed_directories().iter().any(|path| is_empty(path));
-        Directories { identity: self.directories_identity(), is_one_empty }
+    /// Whether a file that was not there is gone. An unmounted file system says nothing of the files
+    /// on it: it leaves no directory, or another one, which is empty. A directory in which nobody
+    /// ever saw a file has no say.
+    pub(crate) fn can_tell(&self, zone: &dyn SeenDirectories) -> bool {
+        let mut is_one_there = false;
+        for (index, path) in self.fixed_directories().into_iter().enumerate() {
+            let seen = zone.seen(index);
+            let is_there = identity(path).is_some_and(|now| now == seen || !is_empty(path));
+            if !is_there && seen != 0 {
+                return false;
+            }
+            is_one_there |= is_there;
+        }
+        is_one_there
+    }
+
+    /// Notes the directories in which there are files.
+    pub(crate) fn note_directories(&self, zone: &dyn SeenDirectories) {
+        for (index, path) in self.fixed_directories().into_iter().enumerate() {
+            let Some(now) = identity(path) else { continue };
+            if now != zone.seen(index) && !is_empty(path) {
+                zone.note(index, now);
+            }
+        }
     }
 
     /// The directories that are not there, or cannot be read.
@@ -48,23 +57,21 @@ impl Files {
             .collect()
     }
 
-    /// As `Directories::identity`, without a look into them.
-    pub(crate) fn directories_identity(&self) -> Option<u64> {
-        let mut hasher = DefaultHasher::new();
-        for path in self.fixed_directories() {
-            let stat = statat(CWD, path, AtFlags::empty()).ok()?;
-            (stat.st_dev, stat.st_ino).hash(&mut hasher);
-        }
-        Some(hasher.finish().max(1))
-    }
-
-    /// Each once.
+    /// Each once, in order.
     pub(super) fn fixed_directories(&self) -> Vec<&Path> {
         let mut paths: Vec<&Path> = self.templates().map(|t| t.fixed_directory()).collect();
         paths.sort_unstable();
         paths.dedup();
         paths
     }
+}
+
+/// Which directory a path leads to, as a number that is not 0; `None` when there is none.
+fn identity(path: &Path) -> Option<u64> {
+    let stat = statat(CWD, path, AtFlags::empty()).ok()?;
+    let mut hasher = DefaultHasher::new();
+    (path, stat.st_dev, stat.st_ino).hash(&mut hasher);
+    Some(hasher.finish().max(1))
 }
 
 /// Where no name's files may be read, it is the directory's fault: told of once, not for each name.

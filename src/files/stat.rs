@@ -66,7 +66,10 @@ impl SetStat {
     /// last tick of its file system's clock may be written again with the same times.
     pub(crate) fn is_settled(&self, now: i64) -> bool {
         let limit = (i128::from(now) - SLOWEST_TICK) * 1_000_000_000;
-        let is_old = |stat: &FileStat| stat.mtime < limit && stat.ctime < limit;
+        let future = (i128::from(now) + SLOWEST_TICK) * 1_000_000_000;
+        // An mtime may be set to any time, also one that is yet to come; a ctime may not.
+        let is_old =
+            |stat: &FileStat| stat.ctime < limit && (stat.mtime < limit || stat.mtime > future);
         !self.may_pass && self.pairs.iter().flatten().flatten().all(is_old)
     }
 }

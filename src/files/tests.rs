@@ -84,7 +84,7 @@ impl TestFiles {
 
     fn absent(&self) -> Option<bool> {
         match self.look() {
-            Look::Absent => Some(self.files().directories_identity().is_some()),
+            Look::Absent => Some(self.files().missing_directories().is_empty()),
             Look::Present(_) => None,
         }
     }
@@ -437,20 +437,67 @@ fn scans() {
     assert_eq!(scanned(&live), (vec!["a.test".to_owned(), "empty.test".to_owned()], 1));
 }
 
+/// What a zone would know.
+#[derive(Default)]
+struct Seen(std::cell::RefCell<[u64; 4]>);
+
+impl SeenDirectories for Seen {
+    fn seen(&self, index: usize) -> u64 {
+        self.0.borrow()[index]
+    }
+
+    fn note(&self, index: usize, identity: u64) {
+        self.0.borrow_mut()[index] = identity;
+    }
+}
+
 #[test]
 fn directories_that_can_tell() {
     let files = TestFiles::in_layout("c/$ssl_server_name", "c/$ssl_server_name");
-    assert!(!files.files().directories().can_tell(0), "missing");
+    let seen = Seen::default();
+    let (tells, notes) =
+        (|| files.files().can_tell(&seen), || files.files().note_directories(&seen));
+    assert!(!tells(), "missing");
     fs::create_dir(files.path("c")).unwrap();
-    let seen = files.files().directories_identity().unwrap();
-    assert!(files.files().directories().can_tell(seen), "empty, and the one that it was");
-    assert!(!files.files().directories().can_tell(0), "empty, and nobody knows");
+    notes();
+    assert!(!tells(), "empty, and nobody ever saw a file there");
+    fs::write(files.path("c/a"), "").unwrap();
+    notes();
+    fs::remove_file(files.path("c/a")).unwrap();
+    assert!(tells(), "empty, and the one that it was");
 
     fs::rename(files.path("c"), files.path("d")).unwrap();
+    assert!(!tells(), "missing");
     fs::create_dir(files.path("c")).unwrap();
-    assert!(!files.files().directories().can_tell(seen), "another one, and empty");
+    notes();
+    assert!(!tells(), "another one, and empty");
     fs::write(files.path("c/other"), "").unwrap();
-    assert!(files.files().directories().can_tell(seen), "another one, with something in it");
+    assert!(tells(), "another one, with something in it");
+}
+
+/// A directory that has no file of its own has no say, one that had has.
+#[test]
+fn one_of_two_directories() {
+    let mut files = TestFiles::in_layout("a/$ssl_server_name", "a/$ssl_server_name");
+    let second =
+        PathTemplate::parse(&files.path("b/$ssl_server_name").display().to_string()).unwrap();
+    files.pairs.push(Pair { cert: second.clone(), key: second });
+    let seen = Seen::default();
+    let (tells, notes) =
+        (|| files.files().can_tell(&seen), || files.files().note_directories(&seen));
+    for directory in ["a", "b"] {
+        fs::create_dir(files.path(directory)).unwrap();
+    }
+    fs::write(files.path("a/x"), "").unwrap();
+    notes();
+    assert!(tells(), "b was always empty");
+
+    fs::write(files.path("b/x"), "").unwrap();
+    notes();
+    fs::rename(files.path("b"), files.path("c")).unwrap();
+    fs::create_dir(files.path("b")).unwrap();
+    notes();
+    assert!(!tells(), "b had files, and is another one now");
 }
 
 #[test]

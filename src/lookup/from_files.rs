@@ -155,9 +155,7 @@ impl Resolver {
                 // What this very publication announced is in the answer.
                 look.stamps.set(look.stamps.get().after_publication(&self.store, candidate));
                 drop(writer);
-                if let Some(identity) = self.settings.files.directories_identity() {
-                    self.store.set_directories(identity);
-                }
+                self.settings.files.note_directories(&self.store);
                 self.cache.insert_parsed(id, &good.parsed);
                 good.is_published = true;
                 let is_full = self.store.stats().evictions != evictions;

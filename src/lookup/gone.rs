@@ -42,7 +42,7 @@ impl Resolver {
 
     /// Whether absent files are gone. When not, one line says so.
     pub(super) fn can_tell(&self, look: &LookContext<'_>) -> bool {
-        if self.settings.files.directories().can_tell(self.store.directories()) {
+        if self.settings.files.can_tell(&self.store) {
             return true;
         }
         if self.report_once(&("directory", look.clear_epoch())) {

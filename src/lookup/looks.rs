@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
 
 use super::{LOOK_AGAIN_MSEC, LookContext, Resolver};
 use crate::host::Host;
@@ -14,8 +15,9 @@ use crate::store;
 
 /// How much later than the timer a handshake looks at files that are good, ms.
 pub(super) const PATIENCE_MSEC: u64 = 1_000;
-/// At most so many names are looked at in one turn of the event loop.
+/// At most so many names are looked at in one turn of the event loop, and for so long.
 const MAX_LOOKS: usize = 256;
+const MAX_TURN: Duration = Duration::from_millis(10);
 
 /// When the timer looks for an answer of the worker cache, by `Entry::look_again`; 0 is never.
 pub(super) fn planned_for(look_again: u64, is_last_good: bool) -> u64 {
@@ -62,7 +64,11 @@ impl Resolver {
     /// nothing is planned.
     pub(crate) fn look_around(&mut self, host: &dyn Host) -> Option<u64> {
         let now = host.monotonic_msec();
+        let begin = Instant::now();
         for _ in 0..MAX_LOOKS {
+            if begin.elapsed() > MAX_TURN {
+                break;
+            }
             let Some((at, name)) = self.looks.due(now) else { break };
             let Some(entry) = self.cache.last_mut(name.as_str().as_bytes()) else { continue };
             if entry.planned != at {

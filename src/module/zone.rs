@@ -22,7 +22,7 @@ use crate::ffi::shm::SharedZone;
 use crate::ffi::ssl_ctx::{Context, Trial};
 use crate::host::Host;
 use crate::lookup::{Resolver, Settings};
-use crate::store::{Store, ZoneLock};
+use crate::store::{Store, Superseded, ZoneLock};
 
 /// The tag by which NGINX knows a zone as ours over reloads.
 pub(super) fn tag() -> *mut ngx_module_t {
@@ -34,7 +34,7 @@ pub(super) struct ZoneConf {
     name: String,
     pub(super) settings: Rc<Settings>,
     /// The zone's memory, once it is initialised.
-    memory: OnceCell<Memory>,
+    memory: Cell<Option<(SharedZone, Store)>>,
     /// What is left to do when the cycle has come to stay.
     pub(super) pending: RefCell<Pending>,
     /// The number of this configuration in the zone; its workers write while it is the present one.
@@ -44,10 +44,6 @@ pub(super) struct ZoneConf {
     /// What this process keeps of the zone; made at the first use, so never in the master.
     resolver: RefCell<Option<Resolver>>,
 }
-
-/// A zone's memory as all configurations of a process see it that have the same; `None` when it is no
-/// longer mapped.
-type Memory = Rc<Cell<Option<(SharedZone, Store)>>>;
 
 /// A context, and what certificates are tried on for it; made at the first use.
 struct SecurityLevel {
@@ -60,7 +56,7 @@ impl ZoneConf {
         ZoneConf {
             name,
             settings: Rc::new(settings),
-            memory: OnceCell::new(),
+            memory: Cell::new(None),
             pending: RefCell::default(),
             configuration: Cell::new(0),
             levels: RefCell::default(),
@@ -92,21 +88,24 @@ impl ZoneConf {
         self.mapped().map(|(_, store)| store)
     }
 
-    /// The zone's memory and what is in it; `None` before it was initialised, or when it is gone.
+    /// The zone's memory and what is in it; `None` before it was initialised, or when it is gone: with
+    /// `master_process off`, connections of an old cycle live on in this process, but NGINX unmaps the
+    /// zones that a later one does not keep.
     pub(super) fn mapped(&self) -> Option<(SharedZone, Store)> {
-        self.memory.get()?.get()
+        let memory = self.memory.get()?;
+        // SAFETY: an integer that only this thread changes.
+        let is_single = unsafe { ngx_process } == NGX_PROCESS_SINGLE as ngx_uint_t;
+        (!is_single || memory.0.is_in_running_cycle()).then_some(memory)
     }
 
-    /// Notes the memory of a new zone.
+    /// As `mapped()`, for a cycle that is not running yet.
+    pub(super) fn memory(&self) -> Option<(SharedZone, Store)> {
+        self.memory.get()
+    }
+
+    /// Notes the memory.
     pub(super) fn begin_with(&self, shared: SharedZone, store: Store) {
-        self.memory.get_or_init(|| Rc::new(Cell::new(Some((shared, store)))));
-    }
-
-    /// Notes that the memory is that of a configuration before this one.
-    pub(super) fn go_on_with(&self, before: &ZoneConf) {
-        if let Some(memory) = before.memory.get() {
-            self.memory.get_or_init(|| Rc::clone(memory));
-        }
+        self.memory.set(Some((shared, store)));
     }
 
     /// Runs `body` with this process' resolver; `None` when it cannot be had: the zone is not
@@ -165,6 +164,10 @@ pub(super) struct ZoneHost<'a> {
 impl Host for ZoneHost<'_> {
     fn monotonic_msec(&self) -> u64 {
         clock::monotonic_msec()
+    }
+
+    fn update_clock(&self) {
+        clock::update();
     }
 
     fn unix_seconds(&self) -> i64 {
@@ -229,22 +232,14 @@ pub(super) fn reason(stack: &openssl::error::ErrorStack) -> String {
 }
 
 /// Leaves the zones of a cycle that the next one does not keep. Its old workers serve on from them,
-/// but no clear reaches them there: they look at files in each handshake. With `master_process off`
-/// the old connections are in this very process, and NGINX unmaps the zones: no handshake may look
-/// into them any more.
+/// but no clear reaches them there: they look at files in each handshake.
 pub(super) fn leave_zones(old: *mut ngx_cycle_t, new: *mut ngx_cycle_t) {
-    // SAFETY: an integer that only this thread changes.
-    let is_single = unsafe { ngx_process } == NGX_PROCESS_SINGLE as ngx_uint_t;
     let mut kept = Vec::new();
-    for_each_zone(new, |zone| kept.extend(zone.mapped().map(|(shared, _)| shared)));
+    for_each_zone(new, |zone| kept.extend(zone.memory().map(|(shared, _)| shared)));
     for_each_zone(old, |zone| {
-        let Some((_, store)) = zone.mapped().filter(|(shared, _)| !kept.contains(shared)) else {
-            return;
-        };
-        store.set_superseded(true);
-        store.clear();
-        if let Some(memory) = zone.memory.get().filter(|_| is_single) {
-            memory.set(None);
+        if let Some((_, store)) = zone.memory().filter(|(shared, _)| !kept.contains(shared)) {
+            store.set_superseded(Superseded::Left);
+            store.clear();
         }
     });
 }

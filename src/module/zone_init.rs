@@ -19,7 +19,7 @@ use crate::ffi::shm::{self, SharedZone};
 use crate::host::Host;
 use crate::lookup::Load;
 use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::takeover::take_over;
 
 /// What is left to do when the cycle has come to stay.
@@ -40,8 +40,16 @@ struct Superseded {
 
 impl Superseded {
     fn begin(store: Store) -> Superseded {
-        store.set_superseded(true);
+        store.set_superseded(store::Superseded::Copied);
         Superseded { store, is_final: false }
+    }
+
+    /// The reload has succeeded: old workers look at their files again, in each handshake from now on.
+    /// The store is not touched after this; NGINX unmaps it.
+    fn finish(&mut self) {
+        self.is_final = true;
+        self.store.set_superseded(store::Superseded::Left);
+        self.store.clear();
     }
 }
 
@@ -49,7 +57,7 @@ impl Drop for Superseded {
     /// Dropped with the new cycle when that fails, while the old one, and so its zone, is alive.
     fn drop(&mut self) {
         if !self.is_final {
-            self.store.set_superseded(false);
+            self.store.set_superseded(store::Superseded::No);
         }
     }
 }
@@ -59,6 +67,8 @@ enum Failure {
     Shm(shm::ShmError),
     Store(StoreError),
     TooSmall(TooSmall),
+    /// Another process was stopped in a write.
+    Locked,
 }
 
 impl fmt::Display for Failure {
@@ -72,6 +82,7 @@ impl fmt::Display for Failure {
                  restart NGINX or upgrade its binary (USR2)",
             ),
             Failure::Store(StoreError::OtherSize) => f.write_str("was made with another size"),
+            Failure::Locked => f.write_str("is being written to by another process for too long"),
             Failure::TooSmall(too_small) => {
                 let bytes = shm::zone_size_for(too_small.region_bytes);
                 let (size, unit) = if bytes < 10 << 20 {
@@ -94,24 +105,17 @@ pub(super) unsafe extern "C" fn init_zone(
     let log = unsafe { Log::from_raw((*shm_zone).shm.log) };
     guard("init_zone", log, NGX_ERROR as ngx_int_t, || {
         let Some(shm_zone) = NonNull::new(shm_zone) else { return NGX_ERROR as ngx_int_t };
-        // SAFETY: data is what attach_to() set, and old is the data of a zone with our tag, whose
-        // cycle is still there; the memory is mapped and its pool initialised.
-        let (zone, before, shared) = unsafe {
-            let data = (*shm_zone.as_ptr()).data;
-            (
-                data.cast::<ZoneConf>().as_ref(),
-                old.cast::<ZoneConf>().as_ref(),
-                SharedZone::from_raw(shm_zone),
-            )
+        // SAFETY: data is what attach_to() set; the memory is mapped and its pool initialised.
+        let (zone, shared) = unsafe {
+            ((*shm_zone.as_ptr()).data.cast::<ZoneConf>().as_ref(), SharedZone::from_raw(shm_zone))
         };
         let (Some(zone), Some(shared)) = (zone, shared) else { return NGX_ERROR as ngx_int_t };
 
-        let started = match before {
-            Some(before) => keep(zone, before, shared, log),
-            None => {
-                shared.keep_out_of_core(shm_zone);
-                begin(zone, shared, log)
-            }
+        let started = if old.is_null() {
+            shared.keep_out_of_core(shm_zone);
+            begin(zone, shared, log)
+        } else {
+            keep(zone, shared, log)
         };
         match started {
             Ok(()) => NGX_OK as ngx_int_t,
@@ -166,16 +170,15 @@ fn store_before(zone: &ZoneConf) -> Result<Option<Store>, Failure> {
 }
 
 /// A zone that serves now.
-fn keep(
-    zone: &ZoneConf,
-    before: &ZoneConf,
-    shared: SharedZone,
-    log: Option<Log>,
-) -> Result<(), Failure> {
+fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Failure> {
     let region = shared.taken().ok_or(Failure::Store(StoreError::NotAStore))?;
     let store = Store::attach(region).map_err(Failure::Store)?;
-    zone.go_on_with(before);
+    zone.begin_with(shared, store);
     let host = zone.host(shared, log);
+    // Better now than when the configuration has come to stay.
+    if zone.settings.load != Load::Lazy && patient_writer(&store, &host).is_none() {
+        return Err(Failure::Locked);
+    }
     let mut startup = Startup::new(&zone.settings.files, &store, &host);
     match zone.settings.load {
         Load::Startup => {
@@ -199,10 +202,12 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
             return NGX_OK as ngx_int_t;
         }
         let mut zones = 0;
+        // For all zones before anything that could go wrong for one.
         for_each_zone(cycle, |zone| {
             zones += 1;
-            commit(zone, log);
+            zone.pending.borrow_mut().superseded.iter_mut().for_each(Superseded::finish);
         });
+        for_each_zone(cycle, |zone| guard("init_module", log, (), || commit(zone, log)));
         // SAFETY: still the cycle before this one.
         leave_zones(unsafe { ngx_cycle }, cycle);
         if zones > 0 {
@@ -215,14 +220,9 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 }
 
 fn commit(zone: &ZoneConf, log: Option<Log>) {
-    let Some((shared, store)) = zone.mapped() else { return };
+    let Some((shared, store)) = zone.memory() else { return };
     let host = zone.host(shared, log);
-    let Pending { plan, superseded } = zone.pending.take();
-    if let Some(mut superseded) = superseded {
-        superseded.is_final = true;
-        // Old workers look at their files again, in each handshake from now on.
-        superseded.store.clear();
-    }
+    let plan = zone.pending.borrow_mut().plan.take();
     // First: what old workers read from now on with another configuration stays theirs.
     zone.configuration.set(store.next_configuration());
     store.clear();
@@ -238,5 +238,8 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
         }
         (Load::Off, _) => startup::forget(&store, &host),
         _ => {}
+    }
+    if zone.settings.load != Load::Lazy {
+        zone.settings.files.forget_passwords();
     }
 }

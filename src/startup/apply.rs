@@ -43,7 +43,7 @@ pub(crate) fn fill(startup: &mut Startup<'_>) -> Result<(), TooSmall> {
             is_full = apply(&store, host, name, change) == Applied::Full;
         }
     });
-    note_directories(startup);
+    startup.files.note_directories(startup.store);
     if is_full { Err(TooSmall::new(fixed + need.bytes())) } else { Ok(()) }
 }
 
@@ -96,38 +96,33 @@ impl Plan {
         need.bytes()
     }
 
-    /// Does it. What cannot be done is in the log, and the last good serves.
+    /// Does it: what is gone first, for its room. What cannot be done is in the log, and the last good
+    /// serves.
     pub(crate) fn commit(self, startup: &Startup<'_>) {
-        let mut is_alone = true;
-        for (name, change) in self.changes {
-            // One process that was stopped in a write is waited for once.
-            if !is_alone {
-                break;
-            }
+        let (removals, others): (Vec<_>, Vec<_>) =
+            self.changes.into_iter().partition(|(_, change)| matches!(change, Change::Remove));
+        for (name, change) in removals.into_iter().chain(others) {
             match apply(startup.store, startup.host, &name, change) {
                 Applied::Done => {}
-                Applied::Full => startup.host.error(format_args!(
-                    "certificate \"{name}\" does not fit; the last good one is served"
-                )),
+                Applied::Full => {
+                    let serves = startup.store.find(name.as_str()) != Lookup::Absent;
+                    let consequence =
+                        if serves { "the last good one is served" } else { "it is not served" };
+                    startup
+                        .host
+                        .error(format_args!("certificate \"{name}\" has no room; {consequence}"));
+                }
                 Applied::Locked => {
-                    is_alone = false;
+                    // One process that was stopped in a write is waited for once.
                     startup.host.error(format_args!(
                         "another process is writing for too long: certificates that changed are \
                          not loaded before the next reload"
                     ));
+                    break;
                 }
             }
         }
-        note_directories(startup);
-    }
-}
-
-/// Where there were files is where they may be found to be gone.
-fn note_directories(startup: &Startup<'_>) {
-    if startup.has_names {
-        if let Some(identity) = startup.files.directories_identity() {
-            startup.store.set_directories(identity);
-        }
+        startup.files.note_directories(startup.store);
     }
 }
 
@@ -168,8 +163,8 @@ fn apply(store: &Store, host: &dyn Host, name: &ServerName, change: Change) -> A
 
 /// Removes what was read at an earlier start: the configuration has no files any more.
 pub(crate) fn forget(store: &Store, host: &dyn Host) {
-    let Some(mut writer) = patient_writer(store, host) else { return };
     for (name, _) in store.names().iter().filter(|(_, entry)| !entry.is_lazy) {
+        let Some(mut writer) = patient_writer(store, host) else { return };
         writer.remove(name);
     }
 }
@@ -181,6 +176,7 @@ pub(crate) fn patient_writer<'a>(store: &Store, host: &'a dyn Host) -> Option<Wr
         if let Some(writer) = store.write(host.lock()) {
             return Some(writer);
         }
+        host.lock().free_if_holder_died();
         if Instant::now() >= end {
             return None;
         }

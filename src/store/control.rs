@@ -5,9 +5,19 @@ use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::layout::{
-    CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, DIRECTORIES, EVICTIONS, REPAIRS, REPORTED,
-    REPORTED_COUNT, RESETS, SUPERSEDED,
+    CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, DIRECTORIES, DIRECTORY_COUNT, EVICTIONS, REPAIRS,
+    REPORTED, REPORTED_COUNT, RESETS, SUPERSEDED,
 };
+
+/// Whether another zone is in use in the place of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Superseded {
+    No = 0,
+    /// It is being copied: the reload may yet fail.
+    Copied = 1,
+    /// For good.
+    Left = 2,
+}
 
 impl Store {
     /// A number above all that were drawn before.
@@ -56,21 +66,32 @@ impl Store {
 
     /// Says whether another zone is in use, so that nobody writes to this one any more. A write that
     /// is under way still comes to its end.
-    pub(crate) fn set_superseded(&self, superseded: bool) {
-        self.zone.region.store(SUPERSEDED, superseded.into(), Ordering::SeqCst);
+    pub(crate) fn set_superseded(&self, superseded: Superseded) {
+        self.zone.region.store(SUPERSEDED, superseded as u64, Ordering::SeqCst);
     }
 
     pub(crate) fn is_superseded(&self) -> bool {
-        self.zone.region.load(SUPERSEDED, Ordering::SeqCst) != 0
+        self.zone.region.load(SUPERSEDED, Ordering::SeqCst) != Superseded::No as u64
     }
 
-    /// Which directories the files of sets were last seen in; 0 is not known.
-    pub(crate) fn directories(&self) -> u64 {
-        self.zone.region.load(DIRECTORIES, Ordering::Acquire)
+    /// Whether it is superseded for good.
+    pub(crate) fn is_left(&self) -> bool {
+        self.zone.region.load(SUPERSEDED, Ordering::SeqCst) == Superseded::Left as u64
     }
 
-    pub(crate) fn set_directories(&self, directories: u64) {
-        self.zone.region.store(DIRECTORIES, directories, Ordering::Release);
+    /// Which directory the files of sets were last seen in, as a number; 0 is not known, and what
+    /// there is for an index out of bounds.
+    pub(crate) fn directory(&self, index: usize) -> u64 {
+        if index >= DIRECTORY_COUNT {
+            return 0;
+        }
+        self.zone.region.load(DIRECTORIES + index, Ordering::Acquire)
+    }
+
+    pub(crate) fn set_directory(&self, index: usize, directory: u64) {
+        if index < DIRECTORY_COUNT {
+            self.zone.region.store(DIRECTORIES + index, directory, Ordering::Release);
+        }
     }
 
     /// Goes on where `old` is, in a store that was just formatted: its clock, so that the tickets of
@@ -78,6 +99,9 @@ impl Store {
     /// counted. To be called again after the copy when the old store was still written to.
     pub(crate) fn continue_from(&self, old: &Store) {
         let (from, to) = (&old.zone.region, &self.zone.region);
+        for index in 0..DIRECTORY_COUNT {
+            self.set_directory(index, old.directory(index));
+        }
         // The clock last: it is ahead of every epoch.
         for word in [EVICTIONS, REPAIRS, RESETS, CONFIGURATION, CLEAR_EPOCH, CLOCK] {
             to.fetch_max(word, from.load(word, Ordering::SeqCst), Ordering::SeqCst);

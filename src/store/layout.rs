@@ -42,8 +42,6 @@ pub(super) const CONFIGURATION: usize = 10;
 pub(super) const FIXED_SETS: usize = 11;
 /// Not 0 when nobody may write any more: another zone is in use.
 pub(super) const SUPERSEDED: usize = 12;
-/// Which directories the files of sets were last seen in.
-pub(super) const DIRECTORIES: usize = 13;
 
 /// The last ticket that was drawn; a line of its own, as it is written without the lock.
 pub(super) const CLOCK: usize = 16;
@@ -66,6 +64,10 @@ pub(super) const REPAIRS: usize = 31;
 pub(super) const RESETS: usize = 32;
 /// One bit per bin that is not empty.
 pub(super) const BIN_MAP: usize = 40;
+
+/// Which directories the files of sets were last seen in, a number each; 0 is not known.
+pub(super) const DIRECTORIES: usize = 44;
+pub(super) const DIRECTORY_COUNT: usize = 16;
 
 pub(super) const STRIPES: usize = 64;
 pub(super) const STRIPE_COUNT: usize = 1024;
@@ -201,7 +203,8 @@ mod tests {
 
     #[test]
     fn tables_do_not_overlap() {
-        assert!(BIN_MAP + BIN_COUNT.div_ceil(64) <= STRIPES);
+        assert!(BIN_MAP + BIN_COUNT.div_ceil(64) <= DIRECTORIES);
+        assert!(DIRECTORIES + DIRECTORY_COUNT <= STRIPES);
         assert_eq!(usize::from(stripe(u64::MAX)), STRIPE_COUNT - 1);
 
         for words in [MIN_WORDS, MIN_WORDS + 1, 3583, 3584, 1 << 17, 1 << 31] {

@@ -13,6 +13,9 @@ pub(crate) trait ZoneLock {
     fn try_lock(&self) -> bool;
     /// Frees the lock that this process holds.
     fn unlock(&self);
+    /// Frees the lock where its holder is a child of this process and has ended, for who cannot be
+    /// told of that while it waits.
+    fn free_if_holder_died(&self) {}
 }
 
 /// Why a record was not published. Nothing of it is in the zone, and the set that the name had

@@ -8,7 +8,7 @@ fn nobody_writes_to_what_is_superseded() {
     let (region, store) = new_store(SMALL);
     store.test_publish("a.test", &record(1, &[])).unwrap();
     let lock = TestLock::new();
-    store.set_superseded(true);
+    store.set_superseded(Superseded::Left);
     assert!(store.is_superseded());
     let image = region.image();
     assert!(store.write(&lock).is_none());
@@ -19,7 +19,7 @@ fn nobody_writes_to_what_is_superseded() {
 
     store.zone.set(layout::BUSY, 1);
     assert!(store.write(&lock).is_none(), "nor repairs");
-    store.set_superseded(false);
+    store.set_superseded(Superseded::No);
     drop(store.write(&lock).unwrap());
     check(&store);
 }
@@ -58,9 +58,13 @@ fn goes_on_where_another_is() {
 #[test]
 fn directories_are_noted() {
     let (_, store) = new_store(SMALL);
-    assert_eq!(store.directories(), 0);
-    store.set_directories(u64::MAX);
-    assert_eq!(store.directories(), u64::MAX);
+    for index in [0, 15] {
+        assert_eq!(store.directory(index), 0);
+        store.set_directory(index, u64::MAX);
+        assert_eq!(store.directory(index), u64::MAX);
+    }
+    store.set_directory(16, 1);
+    assert_eq!(store.directory(16), 0);
 }
 
 #[test]

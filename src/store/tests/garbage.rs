@@ -58,7 +58,7 @@ fn exercise(region: &Region, random: &mut Random) {
     }
     let _ = (store.names(), store.export(), store.fixed_bytes(), store.is_superseded());
     // What is not 0 there would only keep everybody from writing.
-    store.set_superseded(false);
+    store.set_superseded(Superseded::No);
     store.clear();
     store.report_once(random.next());
     for (i, name) in names().enumerate() {
