@@ -166,7 +166,7 @@ impl Resolver {
         let mut choice = Choice::default();
         let is_settled = self.offer_serving(name, wildcard.as_ref(), &mut choice, host);
         for (candidate, matched) in candidates {
-            if self.settings.load != Load::Lazy || choice.is_made() {
+            if choice.is_made() {
                 break;
             }
             let Some(candidate) = candidate else { continue };
@@ -176,7 +176,10 @@ impl Resolver {
             };
             let present = present.as_ref();
             let look = LookContext { name, present, stamps: &stamps, now, patience, host };
-            let offered = self.candidate(candidate, &look);
+            let offered = match self.settings.load {
+                Load::Lazy => self.candidate(candidate, &look),
+                Load::Startup | Load::Off => self.of_later_workers(candidate, &look),
+            };
             choice.consider(offered, matched);
         }
 
@@ -234,6 +237,16 @@ impl Resolver {
             }
         }
         self.look_at_files(candidate, look)
+    }
+
+    /// What workers of a later configuration have read, where this one's workers read nothing: they
+    /// take the place of what served.
+    fn of_later_workers(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
+        let entry = look.present.filter(|entry| entry.is_lazy);
+        match entry.and_then(|entry| self.parsed(candidate, entry.id, look.host)) {
+            Some(parsed) => offer(Found { look_again: look.now, ..Found::in_zone(parsed) }, look),
+            None => Candidate::Nothing { look_again: 0 },
+        }
     }
 
     /// One line for an expired set, by whichever worker meets it first.

@@ -54,6 +54,7 @@ struct Counts {
     looked_at: usize,
     unchanged: usize,
     bad: usize,
+    gone: usize,
 }
 
 /// What a look at a name came to.
@@ -93,6 +94,9 @@ impl<'a> Startup<'a> {
             "{} certificates looked at, {} of them unchanged, {} bad",
             self.counts.looked_at, self.counts.unchanged, self.counts.bad
         ));
+        if self.counts.gone > 0 {
+            self.host.warn(format_args!("{} certificates have no files and end", self.counts.gone));
+        }
     }
 
     fn report(&self, scan: &Scan) {
@@ -158,7 +162,10 @@ impl<'a> Startup<'a> {
     ) {
         match outcome {
             Outcome::Unchanged => self.counts.unchanged += 1,
-            Outcome::Change(change) => apply(name, change),
+            Outcome::Change(change) => {
+                self.counts.gone += usize::from(matches!(change, Change::Remove));
+                apply(name, change);
+            }
             Outcome::Pending | Outcome::Nothing => {}
         }
     }

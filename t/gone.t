@@ -60,6 +60,32 @@ is(served('b.test'), $pair{'b.test'}{serial}, 'the other does not');
 $t->install($pair{'a.test'});
 ok(wait_for(3, sub { served('a.test') eq $pair{'a.test'}{serial} }), 'back again, without a clear');
 
+# a name that nobody asks for: gone a second after the first that does, in all workers at once
+
+$t->remove('a.test');
+sleep 4;
+is(served('a.test'), $pair{'a.test'}{serial}, 'an idle name: the first look');
+sleep 1.3;
+is(served('a.test'), 'alert 112', 'the second look');
+is_deeply(in_all('a.test'), ['alert 112'], 'which is the last, in every worker');
+$t->install($pair{'a.test'});
+ok(wait_for(3, sub { served('a.test') eq $pair{'a.test'}{serial} }), 'back again');
+
+# links that lead nowhere, as certbot's when archive/ is on a file system that is not mounted
+
+mkdir "$d/archive";
+for my $half ('cert', 'key') {
+	rename "$d/certs/a.test.$half.pem", "$d/archive/a.$half" or die $!;
+	symlink "../archive/a.$half", "$d/certs/a.test.$half.pem" or die $!;
+}
+ok(!wait_for(3, sub { served('a.test') ne $pair{'a.test'}{serial} }), 'links');
+rename "$d/archive", "$d/archive.away" or die $!;
+$t->clear();
+ok(!wait_for(4, sub { served('a.test') ne $pair{'a.test'}{serial} }), 'links that lead nowhere: the last good');
+cmp_ok(scalar $t->log_lines(qr/\[warn\].*"a.test".*cert.pem" failed \(2: .*last good/), '>=', 1, 'a line says so');
+rename "$d/archive.away", "$d/archive" or die $!;
+ok(wait_for(4, sub { ($t->handshake('tls', 'a.test', get => '/status')->{body} // '') ne 'stale' }), 'good again');
+
 # the whole directory
 
 rename "$d/certs", "$d/elsewhere" or die $!;

@@ -59,6 +59,24 @@ is(served($_), $pair{$_}{serial}, "$_ serves on") for sort keys %pair;
 like(($t->log_lines(qr/\[error\]/))[-1], qr/no certificate files found; no certificate is removed/,
 	'an error says so');
 
+# links that lead nowhere
+
+rmdir "$d/certs";
+rename "$d/elsewhere", "$d/certs" or die $!;
+mkdir "$d/archive";
+for my $half ('cert', 'key') {
+	rename "$d/certs/a.test.$half.pem", "$d/archive/a.$half" or die $!;
+	symlink "../archive/a.$half", "$d/certs/a.test.$half.pem" or die $!;
+}
+ok($t->reload(), 'reload with links');
+rename "$d/archive", "$d/archive.away" or die $!;
+ok($t->reload(), 'reload with links that lead nowhere');
+is(served($_), $pair{$_}{serial}, "$_ serves on") for sort keys %pair;
+cmp_ok(scalar $t->log_lines(qr/\[warn\].*"a.test".*failed \(2: .*last good/), '>=', 1, 'a line says so');
+rename "$d/archive.away", "$d/archive" or die $!;
+rename "$d/certs", "$d/elsewhere" or die $!;
+mkdir "$d/certs";
+
 # one name less is one name less
 
 rmdir "$d/certs";

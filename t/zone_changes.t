@@ -73,6 +73,18 @@ serves('root', 'root.test');
 step('lazy with keys that they can', "$zone $files{one};", 'certs');
 serves('one', 'one.test');
 
+# connections that workers of load=startup accepted, while workers of a lazy zone read
+
+step('to startup', "$zone load=startup $files{one};", 'certs');
+my @sockets = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . $t->port('tls')) or die $! } 1 .. 6;
+select undef, undef, undef, 0.3;
+step('and to lazy again', "$zone $files{one};", 'certs');
+is(served('a.test'), $pair{one}{'a.test'}{serial}, 'a new worker reads');
+for my $socket (@sockets) {
+	is($t->handshake(0, 'a.test', socket => $socket)->{serial}, $pair{one}{'a.test'}{serial},
+		'an old worker has what the new one read');
+}
+
 step('another name', 'rust_shared_cert_zone zone=other:256k ' . "$files{one};", 'other');
 serves('one', 'one.test');
 

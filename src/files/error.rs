@@ -61,7 +61,7 @@ impl Reason {
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = printable(&self.path);
         match &self.reason {
             Reason::Call(..) | Reason::Unsearchable(_) => {
                 let (call, errno) = self.reason.call();
@@ -78,4 +78,9 @@ impl fmt::Display for PathError {
             Reason::Content(error) => write!(f, "\"{path}\": {error}"),
         }
     }
+}
+
+/// A path for the log: without control characters, which would make lines of their own.
+pub(super) fn printable(path: &Path) -> String {
+    path.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -108,7 +108,14 @@ impl<'a> Opened<'a> {
         let (cert_read, key_read) = match (cert_file, key_file) {
             (Some(cert_read), None) => (cert_read, None),
             (Some(cert_read), Some(Some(key_read))) => (cert_read, Some(key_read)),
-            (None, None | Some(None)) => return Ok(PairLook::Absent),
+            (None, None | Some(None)) => {
+                // A link that leads nowhere is no file that was removed: what it leads to may be on
+                // a file system that is not there.
+                return match [&cert, &key].into_iter().find(|entry| entry.is_dangling()) {
+                    Some(entry) => Err(entry.missing()),
+                    None => Ok(PairLook::Absent),
+                };
+            }
             (Some(_), Some(None)) => return Err(key.missing()),
             (None, Some(Some(_))) => return Err(cert.missing()),
         };
@@ -158,6 +165,15 @@ impl Entry<'_> {
 
     fn missing(&self) -> PathError {
         self.error(Reason::Call("open", self.directory.err().unwrap_or(Errno::NOENT)))
+    }
+
+    /// Whether what is not there has a name all the same: a link, or a directory that is one.
+    fn is_dangling(&self) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        match self.directory {
+            Ok(directory) => statat(directory, self.name, flags).is_ok(),
+            Err(_) => self.path.parent().is_some_and(|path| statat(CWD, path, flags).is_ok()),
+        }
     }
 
     /// The whole file; `None` when it is not there.

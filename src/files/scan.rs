@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, statat};
 use rustix::io::Errno;
 
-use super::error::{PathError, Reason};
+use super::error::{PathError, Reason, printable};
 use super::{Files, directories};
 use crate::server_name::ServerName;
 
@@ -24,6 +24,11 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// The first file that was skipped, for the log.
+    pub(crate) fn first_skipped_text(&self) -> Option<String> {
+        self.first_skipped.as_deref().map(printable)
+    }
+
     /// Whether a name that is not among these may be taken for one without files.
     pub(crate) fn is_complete(&self) -> bool {
         self.errors.is_empty() && !self.names.is_empty()

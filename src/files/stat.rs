@@ -52,14 +52,14 @@ const SLOWEST_TICK: i128 = 2;
 
 impl SetStat {
     /// A number for the files as they are and for `accepted_by`, what accepted them; 0, which tells
-    /// nothing, while equal stats do not mean equal contents. Never 0 otherwise.
+    /// nothing, while equal stats do not mean equal contents. Otherwise never below 2.
     pub(crate) fn mark(&self, now: i64, accepted_by: u64) -> u64 {
         if !self.is_settled(now) {
             return 0;
         }
         let mut hasher = DefaultHasher::new();
         (self, accepted_by).hash(&mut hasher);
-        hasher.finish().max(1)
+        hasher.finish().max(2)
     }
 
     /// Whether equal stats mean equal contents from now on: a file that was written within the

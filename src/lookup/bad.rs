@@ -8,6 +8,7 @@ use lru::LruCache;
 
 use super::candidate::{Candidate, Found, offer};
 use super::from_files::LookContext;
+use super::gone::ABSENT;
 use super::{LOOK_AGAIN_MSEC, Resolver, Status};
 use crate::files::SetStat;
 use crate::replacement::BadSet;
@@ -64,6 +65,11 @@ impl Resolver {
         if !(error.is_not_covered && candidate != look.name) {
             let has_last_good = look.present.is_some() || self.unpublished(candidate).is_some();
             self.report(candidate, &error, stat, has_last_good, look);
+        }
+        if let Some(entry) = look.present.filter(|entry| entry.stat == ABSENT) {
+            if let Some(mut writer) = self.writer(look.host) {
+                writer.note_stat(candidate.as_str(), entry.id, 0, look.now);
+            }
         }
         let look_again = look.now + LOOK_AGAIN_MSEC;
         let bad = BadLook {
@@ -171,8 +177,11 @@ impl Resolver {
             return;
         }
         if self.report_once(&(candidate.as_str(), &error.text, stat, look.clear_epoch())) {
-            let consequence =
-                if has_last_good { "the last good one is served" } else { "it is not served" };
+            let consequence = match (has_last_good, &error.good_part) {
+                (true, _) => "the last good one is served",
+                (false, Some(_)) => "its other key types are served",
+                (false, None) => "it is not served",
+            };
             let text = &error.text;
             look.host.warn(format_args!("certificate \"{candidate}\": {text}; {consequence}"));
         }

@@ -12,6 +12,10 @@ use crate::server_name::ServerName;
 /// A name is gone when its files are absent at two looks this far apart, ms.
 const GONE_MSEC: u64 = 1_000;
 
+/// In the zone, in the place of `SetStat::mark()`: the last look found no file. All workers go by the
+/// first of those.
+pub(super) const ABSENT: u64 = 1;
+
 impl Resolver {
     /// All files are absent: the last good serves until they are absent at a second look.
     pub(super) fn absent(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
@@ -23,6 +27,11 @@ impl Resolver {
         if is_certain && look.now.saturating_sub(since) >= GONE_MSEC && self.remove(candidate, look)
         {
             return Candidate::Nothing { look_again: 0 };
+        }
+        if let Some(entry) = look.present.filter(|entry| is_certain && entry.stat != ABSENT) {
+            if let Some(mut writer) = self.writer(look.host) {
+                writer.note_stat(candidate.as_str(), entry.id, ABSENT, look.now);
+            }
         }
         let look_again = look.now + LOOK_AGAIN_MSEC;
         let bad = BadLook {
@@ -37,7 +46,9 @@ impl Resolver {
 
     /// Since when files are absent, monotonic ms: now, if this is the first look that finds it.
     pub(super) fn absent_since(&self, candidate: &ServerName, look: &LookContext<'_>) -> u64 {
-        self.bad.absent_since(candidate).unwrap_or(look.now)
+        let by_others = look.present.filter(|e| e.stat == ABSENT).map(|e| e.looked_at);
+        let since = self.bad.absent_since(candidate).into_iter().chain(by_others).min();
+        since.unwrap_or(look.now)
     }
 
     /// Whether absent files are gone. When not, one line says so.

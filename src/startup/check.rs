@@ -52,11 +52,11 @@ impl Startup<'_> {
     }
 
     pub(super) fn report_skipped(&self, scan: &Scan) {
-        if let Some(first) = &scan.first_skipped {
+        if let Some(first) = scan.first_skipped_text() {
             self.host.warn(format_args!(
                 "{} files are skipped, for their names are no server names in lower case: \"{}\"{}",
                 scan.skipped,
-                first.display(),
+                first,
                 if scan.skipped > 1 { " and others" } else { "" }
             ));
         }
