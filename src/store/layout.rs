@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn tables_do_not_overlap() {
         assert!(BIN_MAP + BIN_COUNT.div_ceil(64) <= DIRECTORIES);
-        assert!(DIRECTORIES + DIRECTORY_COUNT <= STRIPES);
+        const { assert!(DIRECTORIES + DIRECTORY_COUNT <= STRIPES) };
         assert_eq!(usize::from(stripe(u64::MAX)), STRIPE_COUNT - 1);
 
         for words in [MIN_WORDS, MIN_WORDS + 1, 3583, 3584, 1 << 17, 1 << 31] {
