@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::error::SetError;
 use super::passwords::Passwords;
 use super::pem::{Block, Kind};
-use crate::ffi::decoder::KeyDecoder;
+use crate::ffi::decoder::{KeyDecoder, decode_any};
 use crate::record::KeyType;
 
 /// The kind of a key; `None` when TLS certificates cannot have it.
@@ -68,10 +68,7 @@ fn plain(
     key_type: KeyType,
     decoder: &mut KeyDecoder,
 ) -> Result<PKey<Private>, SetError> {
-    decoder
-        .decode(key_type, der)
-        .or_else(|_| PKey::private_key_from_der(der))
-        .map_err(SetError::key)
+    decoder.decode(key_type, der).or_else(|_| decode_any(der)).map_err(SetError::key)
 }
 
 /// PKCS #8 (RFC 5958) or the older form of PEM; OpenSSL tells them apart.

@@ -53,8 +53,17 @@ impl KeyDecoder {
     }
 }
 
+/// The key in any form of DER, of any type, at OpenSSL's own price. Leaves its error queue empty.
+pub(crate) fn decode_any(der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    let key = PKey::private_key_from_der(der);
+    overwrite_freed_copy(der.len());
+    drop(ErrorStack::get());
+    key
+}
+
 fn decode_slowly(der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
     let key = PKey::private_key_from_pkcs8(der);
+    overwrite_freed_copy(der.len());
     drop(ErrorStack::get());
     key
 }
@@ -113,6 +122,7 @@ impl Decoder {
         // during the call only and moves `data` within them.
         let done =
             unsafe { ossl::OSSL_DECODER_from_data(self.ctx.as_ptr(), &mut data, &mut len) } == 1;
+        overwrite_freed_copy(der.len());
         let key = self.take();
         let errors = ErrorStack::get();
         key.filter(|_| done).ok_or(errors)
@@ -126,6 +136,19 @@ impl Decoder {
         // private part, as EVP_PKEY_KEYPAIR was selected.
         (!key.is_null()).then(|| unsafe { PKey::from_ptr(key) })
     }
+}
+
+/// OpenSSL frees its copy of the DER without wiping it (`decode_der2key.c`). An allocator gives away
+/// first what was freed last: blocks of that size are taken and wiped.
+fn overwrite_freed_copy(der_len: usize) {
+    // The size that BUF_MEM_grow_clean(3) allocates for so many bytes.
+    let size = (der_len + 3) / 3 * 4;
+    let mut blocks: [Vec<u8>; 4] = Default::default();
+    for block in &mut blocks {
+        block.reserve_exact(size);
+        block.resize(size, 0);
+    }
+    std::hint::black_box(&blocks);
 }
 
 impl Drop for Decoder {
@@ -147,6 +170,24 @@ mod tests {
     use openssl::ec::{EcGroup, EcKey};
     use openssl::nid::Nid;
     use openssl::rsa::Rsa;
+
+    /// P8: OpenSSL's copy too.
+    #[test]
+    fn no_copy_stays_on_the_heap() {
+        let mut decoder = KeyDecoder::new();
+        for (key_type, der) in &keys() {
+            let size = (der.len() + 3) / 3 * 4;
+            drop(decoder.decode(*key_type, der).unwrap());
+            // The blocks that were freed last, without wiping them.
+            let mut blocks: Vec<Vec<u8>> = (0..3).map(|_| Vec::with_capacity(size)).collect();
+            for block in &mut blocks {
+                // SAFETY: of its capacity; any byte will do.
+                unsafe { block.set_len(size) };
+                let rest = &der[24..];
+                assert!(block.windows(rest.len()).all(|w| w != rest), "{key_type:?}");
+            }
+        }
+    }
 
     fn keys() -> Vec<(KeyType, Vec<u8>)> {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();

@@ -169,11 +169,12 @@ impl Entry<'_> {
 
     /// Whether what is not there has a name all the same: a link, or a directory that is one.
     fn is_dangling(&self) -> bool {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        match self.directory {
-            Ok(directory) => statat(directory, self.name, flags).is_ok(),
-            Err(_) => self.path.parent().is_some_and(|path| statat(CWD, path, flags).is_ok()),
-        }
+        let stat = match (self.directory, self.path.parent()) {
+            (Ok(directory), _) => statat(directory, self.name, AtFlags::SYMLINK_NOFOLLOW),
+            (Err(_), Some(parent)) => statat(CWD, parent, AtFlags::SYMLINK_NOFOLLOW),
+            (Err(_), None) => return false,
+        };
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
     }
 
     /// The whole file; `None` when it is not there.
