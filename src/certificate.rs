@@ -1,12 +1,15 @@
 //! What makes a good certificate set: PEM as operators write it, or our own DER, to a checked set.
 //!
 //! - `pem`: PEM text to blocks, strictly: a half-written file never passes.
+//! - `bundle`: the body of a push to a set.
 //! - `member`: one certificate with its chain and key; `chain`, `key`, `names`: its parts.
 //! - `encoding`: a set to a record of the zone and back.
 //!
 //! No error says anything of the input but its kind, and every way out leaves OpenSSL's error queue
 //! empty: one leftover makes NGINX close a good connection.
 
+#[allow(dead_code)]
+mod bundle;
 mod chain;
 mod encoding;
 mod error;
@@ -18,7 +21,12 @@ mod pem;
 #[cfg(test)]
 pub(crate) mod test_support;
 
+#[allow(unused_imports)]
+pub(crate) use bundle::MAX_NAMES;
 use chain::ChainCache;
+#[allow(unused_imports)]
+pub(crate) use encoding::names_of_leaves;
+use error::EmptyErrorQueue;
 pub(crate) use error::SetError;
 pub(crate) use member::{Input, Member, MemberInput};
 pub(crate) use names::Cover;
@@ -75,10 +83,29 @@ impl CertificateSet {
 
     /// The names that all members are good for, in the form of `ServerName`; some more than once.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let names = self.members.iter().flat_map(|member| member.names().iter());
-        names.filter(|name| {
-            self.members.len() == 1 || self.members.iter().all(|m| m.names().covers(name))
-        })
+        names::common(self.members.iter().map(Member::names))
+    }
+
+    /// This set and, of the key types that it lacks, the members of `other`: a push of some key
+    /// types on top of what serves.
+    #[allow(dead_code)]
+    pub(crate) fn with_members_of(self, other: &CertificateSet) -> CertificateSet {
+        let mut members = self.members.into_vec();
+        for member in &other.members {
+            if members.iter().all(|own| own.key_type() != member.key_type()) {
+                members.push(member.clone());
+            }
+        }
+        members.sort_by_key(Member::key_type);
+        CertificateSet { members: members.into_boxed_slice() }
+    }
+
+    /// Whether both have the same leaves, chains and, by that, keys.
+    #[allow(dead_code)]
+    pub(crate) fn is_same_as(&self, other: &CertificateSet) -> bool {
+        let _queue = EmptyErrorQueue;
+        self.members.len() == other.members.len()
+            && self.members.iter().zip(&other.members).all(|(own, other)| own.is_same_as(other))
     }
 
     /// Whether all members have expired. Seconds since the epoch, as everywhere.

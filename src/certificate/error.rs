@@ -4,6 +4,8 @@ use std::fmt;
 
 use openssl::error::ErrorStack;
 
+use super::bundle::MAX_NAMES;
+
 /// What is wrong. The text never has a byte of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SetError {
@@ -19,6 +21,10 @@ pub(crate) enum SetError {
     UnsupportedKey,
     KeyMismatch,
     WrongOrder,
+    TwoKeysOfOneType,
+    TwoCertificatesOfOneType,
+    /// More than `MAX_NAMES`.
+    TooManyNames,
     /// OpenSSL's reason.
     Certificate(&'static str),
     /// OpenSSL's reason.
@@ -59,6 +65,11 @@ impl fmt::Display for SetError {
             SetError::UnsupportedKey => "private key is of an unsupported type",
             SetError::KeyMismatch => "key does not match the certificate",
             SetError::WrongOrder => "certificate chain is out of order",
+            SetError::TwoKeysOfOneType => "two private keys of one type",
+            SetError::TwoCertificatesOfOneType => "two certificates for keys of one type",
+            SetError::TooManyNames => {
+                return write!(f, "certificate has more than {MAX_NAMES} names");
+            }
             SetError::Certificate(reason) => {
                 return write!(f, "certificate cannot be parsed ({reason})");
             }

@@ -87,7 +87,8 @@ fn decrypted(block: &Block<'_>, passwords: &Passwords) -> Result<PKey<Private>, 
     Err(if passwords.is_empty() { SetError::EncryptedKey } else { SetError::WrongPassword })
 }
 
-fn usable<T: HasPublic>(
+/// The key when it is one that TLS has a use for, and is whole.
+pub(super) fn usable<T: HasPublic>(
     key: PKey<Private>,
     public: &PKeyRef<T>,
 ) -> Result<PKey<Private>, SetError> {

@@ -1,5 +1,7 @@
 //! One certificate with its key and the intermediates it is sent with.
 
+use std::rc::Rc;
+
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, PKeyRef, Private};
@@ -50,7 +52,9 @@ impl MemberError {
     }
 }
 
-/// A leaf with its key and chain: the key is the leaf's, the chain is in order.
+/// A leaf with its key and chain: the key is the leaf's, the chain is in order. OpenSSL counts the
+/// references to its parts.
+#[derive(Clone)]
 pub(crate) struct Member {
     leaf: X509,
     key: PKey<Private>,
@@ -128,6 +132,14 @@ impl Member {
 
     pub(crate) fn key_type(&self) -> KeyType {
         self.key_type
+    }
+
+    /// Whether leaf and chain are the same; the key then is.
+    pub(super) fn is_same_as(&self, other: &Member) -> bool {
+        let same_chain = || self.chain.iter().eq(other.chain.iter());
+        self.key_type == other.key_type
+            && self.fingerprint == other.fingerprint
+            && (Rc::ptr_eq(&self.chain, &other.chain) || same_chain())
     }
 
     pub(super) fn names(&self) -> &Names {

@@ -14,6 +14,7 @@ pub(crate) enum Cover {
 
 /// The names of a leaf in the form of `ServerName`, one on each line, so that a certificate costs
 /// one allocation. Names that no client can ask for are left out.
+#[derive(Clone)]
 pub(crate) struct Names(Box<str>);
 
 impl Names {
@@ -69,6 +70,21 @@ impl Names {
     fn has(&self, name: &ServerName) -> bool {
         self.0.lines().any(|own| own == name.as_str())
     }
+}
+
+/// The names that all of these are good for; some more than once.
+pub(super) fn common<'a>(
+    all: impl Iterator<Item = &'a Names> + Clone,
+) -> impl Iterator<Item = &'a str> {
+    let is_one = all.clone().count() == 1;
+    let names = all.clone().flat_map(Names::iter);
+    names.filter(move |name| is_one || all.clone().all(|names| names.covers(name)))
+}
+
+/// How many names a leaf lists at the most, good ones or not.
+pub(super) fn count(leaf: &X509Ref) -> usize {
+    let sans = leaf.subject_alt_names().map_or(0, |sans| sans.len());
+    sans.max(leaf.subject_name().entries_by_nid(Nid::COMMONNAME).count())
 }
 
 /// A DNS name as a `ServerName`, `*.x` as `_.x`. A name that is written `_.x` is no wildcard.

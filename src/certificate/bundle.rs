@@ -1,0 +1,145 @@
+//! The body of a push: the PEM of a whole set, certificates and keys in any order.
+//!
+//! Which certificates are leaves is told by the keys: a certificate whose key is there begins a
+//! member, and those that follow it, up to the next such one, are its chain.
+
+use openssl::pkey::{PKey, Private};
+use openssl::x509::{X509, X509VerifyResult};
+use zeroize::Zeroizing;
+
+use super::error::{EmptyErrorQueue, SetError};
+use super::key;
+use super::member::Member;
+use super::names;
+use super::pem::{self, Block, Kind};
+use super::{CertificateSet, Parser};
+use crate::ffi::decoder::{KeyDecoder, decode_any};
+use crate::record::KeyType;
+
+/// No leaf that is pushed has more names: each is an entry of the zone's index, and all of them are
+/// written in one go.
+pub(crate) const MAX_NAMES: usize = 1_000;
+
+impl CertificateSet {
+    /// Parses and checks what was pushed. An expired certificate is no error. Leaves OpenSSL's
+    /// error queue empty.
+    pub(crate) fn from_bundle(
+        text: &[u8],
+        parser: &mut Parser,
+    ) -> Result<CertificateSet, SetError> {
+        let _queue = EmptyErrorQueue;
+        let blocks = pem::blocks(text)?;
+        let has = |kind| blocks.iter().any(|block| block.kind == kind);
+        if !has(Kind::Certificate) {
+            return Err(SetError::NoCertificate);
+        }
+        if has(Kind::EncryptedKey) {
+            return Err(SetError::EncryptedKey);
+        }
+        let keys = keys(&blocks, &mut parser.decoder)?;
+        let certificates = certificates(&blocks, &keys)?;
+        check_leaves(&certificates, &keys)?;
+
+        let runs = certificates.chunk_by(|_, next| next.key.is_none());
+        let members = runs.map(|run| member(run, parser)).collect::<Result<_, _>>()?;
+        CertificateSet::new(members).ok_or(SetError::NoCertificate)
+    }
+}
+
+struct Key {
+    key_type: KeyType,
+    key: PKey<Private>,
+}
+
+struct Certificate<'a> {
+    der: Zeroizing<Vec<u8>>,
+    x509: X509,
+    /// The key that it was made for: it is a leaf.
+    key: Option<&'a Key>,
+}
+
+/// One of each type, at least one. The same key may be there twice.
+fn keys(blocks: &[Block<'_>], decoder: &mut KeyDecoder) -> Result<Vec<Key>, SetError> {
+    let mut keys: Vec<Key> = Vec::new();
+    for block in blocks.iter().filter(|block| block.kind == Kind::Key) {
+        let key = decode(&block.der()?, decoder)?;
+        let key_type = key::key_type(&key).ok_or(SetError::UnsupportedKey)?;
+        match keys.iter().find(|known| known.key_type == key_type) {
+            None => keys.push(Key { key_type, key }),
+            Some(known) if known.key.public_eq(&key) => {}
+            Some(_) => return Err(SetError::TwoKeysOfOneType),
+        }
+    }
+    if keys.is_empty() { Err(SetError::NoKey) } else { Ok(keys) }
+}
+
+/// The two types that are in use first: what the decoder takes costs a tenth of what OpenSSL takes
+/// to find out.
+fn decode(der: &[u8], decoder: &mut KeyDecoder) -> Result<PKey<Private>, SetError> {
+    let quick = |key_type| decoder.decode(key_type, der).ok();
+    let key = [KeyType::Ec, KeyType::Rsa].into_iter().find_map(quick);
+    key.map_or_else(|| decode_any(der).map_err(SetError::key), Ok)
+}
+
+fn certificates<'a>(
+    blocks: &[Block<'_>],
+    keys: &'a [Key],
+) -> Result<Vec<Certificate<'a>>, SetError> {
+    let blocks = blocks.iter().filter(|block| block.kind == Kind::Certificate);
+    blocks
+        .map(|block| {
+            let der = block.der()?;
+            let x509 = X509::from_der(&der).map_err(SetError::certificate)?;
+            // A certificate whose own key OpenSSL does not know is no leaf.
+            let public = x509.public_key().ok();
+            let key = public.and_then(|public| keys.iter().find(|k| k.key.public_eq(&public)));
+            Ok(Certificate { der, x509, key })
+        })
+        .collect()
+}
+
+/// Whether the first certificate is a leaf, and each key has one; before anything is verified.
+fn check_leaves(certificates: &[Certificate<'_>], keys: &[Key]) -> Result<(), SetError> {
+    let first = certificates.first().ok_or(SetError::NoCertificate)?;
+    if certificates.iter().all(|certificate| certificate.key.is_none()) {
+        return Err(SetError::KeyMismatch);
+    }
+    if first.key.is_none() {
+        let is_issuer = |other: &Certificate<'_>| {
+            other.der != first.der && first.x509.issued(&other.x509) == X509VerifyResult::OK
+        };
+        let is_issuer = certificates.iter().any(is_issuer);
+        return Err(if is_issuer { SetError::WrongOrder } else { SetError::KeyMismatch });
+    }
+    for key in keys {
+        let is_its =
+            |leaf: &&Certificate<'_>| leaf.key.is_some_and(|own| own.key_type == key.key_type);
+        match certificates.iter().filter(is_its).count() {
+            0 => return Err(SetError::KeyMismatch),
+            1 => {}
+            _ => return Err(SetError::TwoCertificatesOfOneType),
+        }
+    }
+    let leaves = certificates.iter().filter(|certificate| certificate.key.is_some());
+    if leaves.into_iter().any(|leaf| names::count(&leaf.x509) > MAX_NAMES) {
+        return Err(SetError::TooManyNames);
+    }
+    Ok(())
+}
+
+/// The member that a leaf and what follows it make.
+fn member(run: &[Certificate<'_>], parser: &mut Parser) -> Result<Member, SetError> {
+    let (leaf, chain) = run.split_first().ok_or(SetError::NoCertificate)?;
+    let key = leaf.key.ok_or(SetError::KeyMismatch)?;
+    let public = leaf.x509.public_key().map_err(SetError::certificate)?;
+    let private = key::usable(key.key.clone(), &public)?;
+    let ders: Vec<&[u8]> = chain.iter().map(|certificate| certificate.der.as_slice()).collect();
+    let chain = parser.chains.checked(&leaf.x509, &ders)?;
+    // As OpenSSL read it: without what may have followed in the block.
+    let der = leaf.x509.to_der().map_err(SetError::certificate)?;
+    Member::new(key.key_type, leaf.x509.clone(), &der, private, chain)
+        .map_err(SetError::certificate)
+}
+
+#[cfg(test)]
+mod tests;
