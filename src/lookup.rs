@@ -227,7 +227,7 @@ impl Resolver {
     /// files need no look, else its files.
     fn candidate(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
         let is_current = |entry: &&store::Entry| {
-            entry.is_lazy && !entry.last_good && entry.ticket > look.clear_epoch()
+            entry.is_lazy() && !entry.last_good && entry.ticket > look.clear_epoch()
         };
         if let Some(entry) = look.present.filter(is_current) {
             if let Some(look_again) = self.need_no_look(candidate, entry, look) {
@@ -242,7 +242,7 @@ impl Resolver {
     /// What workers of a later configuration have read, where this one's workers read nothing: they
     /// take the place of what served.
     fn of_later_workers(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
-        let entry = look.present.filter(|entry| entry.is_lazy);
+        let entry = look.present.filter(|entry| entry.is_lazy());
         match entry.and_then(|entry| self.parsed(candidate, entry.id, look.host)) {
             Some(parsed) => offer(Found { look_again: look.now, ..Found::in_zone(parsed) }, look),
             None => Candidate::Nothing { look_again: 0 },

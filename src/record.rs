@@ -53,6 +53,9 @@ pub(crate) enum Source {
     /// Read from files by the master at a start or reload. Serves all names of its certificate,
     /// and is never evicted.
     Startup = 2,
+    /// Pushed or rolled back through the API. Serves all names of its certificate, is never
+    /// evicted, and a reload leaves it.
+    Pushed = 3,
 }
 
 impl Source {
@@ -61,6 +64,7 @@ impl Source {
         match value {
             1 => Some(Source::Lazy),
             2 => Some(Source::Startup),
+            3 => Some(Source::Pushed),
             _ => None,
         }
     }
@@ -70,6 +74,10 @@ impl Source {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct MemberRecord {
     pub(crate) key_type: KeyType,
+    /// The leaf's notBefore, seconds since the epoch.
+    pub(crate) not_before: i64,
+    /// The leaf's notAfter, seconds since the epoch.
+    pub(crate) not_after: i64,
     /// The leaf certificate, DER.
     pub(crate) leaf: Vec<u8>,
     /// The private key, PKCS #8 PrivateKeyInfo in DER (RFC 5208), not encrypted.

@@ -115,7 +115,8 @@ impl<'a> Startup<'a> {
             return Vec::new();
         }
         let found: HashSet<&str> = scan.names.iter().map(ServerName::as_str).collect();
-        let names = self.store.names().into_iter().filter(|(_, entry)| !entry.is_lazy);
+        let names = self.store.names().into_iter();
+        let names = names.filter(|(_, entry)| entry.source == Source::Startup);
         names
             .filter(|(name, _)| !found.contains(name.as_str()))
             .filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()))
@@ -217,7 +218,7 @@ impl<'a> Startup<'a> {
             let stat = self.files.stat(name);
             stat.mark(self.host.unix_seconds(), self.host.accepts_by())
         };
-        !entry.is_lazy && !entry.last_good && entry.stat != 0 && entry.stat == mark()
+        !entry.is_lazy() && !entry.last_good && entry.stat != 0 && entry.stat == mark()
     }
 
     /// Absent at the last look, more than a second after the first.

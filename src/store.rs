@@ -3,14 +3,14 @@
 //! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
 //! - `arena`, `bins`: space. `node`, `name`, `alias`, `set`, `blob`: what is in the blocks.
 //! - `control`: words that stand for themselves. `size`: how large a zone has to be.
-//! - `read`: lookups. `walk`: all there is.
+//! - `read`: lookups. `walk`: all there is, and pages of it.
 //! - `write`, `publish`, `served`, `stage`, `looks`, `index`, `evict`: changes.
 //! - `repair`, `marks`: after a kill.
 //!
 //! Whatever a process that is killed or stopped leaves behind, readers go on at once: a set is
 //! published by one store and never changed, and its block is told to be gone before it is wiped.
 
-#![allow(dead_code, reason = "not everything has a caller yet")]
+#![allow(dead_code, unused_imports, reason = "not everything has a caller yet")]
 
 mod alias;
 mod arena;
@@ -43,18 +43,19 @@ mod zone;
 
 use std::sync::atomic::Ordering;
 
-pub(crate) use self::control::Superseded;
-pub(crate) use self::publish::Publication;
+pub(crate) use self::control::{Counter, FAILURE_COUNTERS, HANDSHAKE_COUNTERS, Superseded};
+pub(crate) use self::looks::Look;
+pub(crate) use self::publish::{Expects, Previous, Publication};
 pub(crate) use self::size::{Need, region_bytes_for};
-pub(crate) use self::write::{PublishError, Writer, ZoneLock};
+pub(crate) use self::write::{PublishError, Unexpected, Writer, ZoneLock};
 
 use self::layout::{
     BUCKETS, EVICTIONS, FIXED_SETS, FIXED_UNITS, FREE_UNITS, Geometry, LAYOUT, LAZY_SETS, MAGIC,
-    MAGIC_VALUE, REPAIRS, RESETS, UNIT_BYTES, UNITS, VERSION, WORDS,
+    MAGIC_VALUE, PREVIOUS_SETS, PUSHED_SETS, REPAIRS, RESETS, UNIT_BYTES, UNITS, VERSION, WORDS,
 };
 use self::zone::Zone;
 use crate::ffi::region::Region;
-use crate::record::Record;
+use crate::record::{KeyType, Record, Source};
 
 /// Why a region is no store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +92,55 @@ pub(crate) struct Entry {
     pub(crate) ticket: u64,
     /// What came after it is bad or gone.
     pub(crate) last_good: bool,
-    /// It was read for a handshake, may be evicted, and serves its own name only.
-    pub(crate) is_lazy: bool,
+    /// Where it came from, and so what it serves and whether it may be evicted.
+    pub(crate) source: Source,
     /// A hash of what stat said of its files; 0 when that is not known.
     pub(crate) stat: u64,
     /// The last look at its files, monotonic milliseconds.
     pub(crate) looked_at: u64,
+    /// What the files of the name held at the last look, whatever serves: 0 is not known, 1 that
+    /// there were none, everything else a tag of their content.
+    pub(crate) seen: u64,
+    /// Why the last change of the set failed, as a number of those who noted it; 0 when none did.
+    pub(crate) failure: u64,
+}
+
+impl Entry {
+    /// Whether it was read for a handshake, may be evicted, and serves its own name only.
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.source == Source::Lazy
+    }
+}
+
+/// A name with all that there is of it, as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Details {
+    pub(crate) entry: Entry,
+    /// As `Publication::generation`.
+    pub(crate) generation: u64,
+    pub(crate) record: Record,
+    /// The set before it, with its generation, where it is kept.
+    pub(crate) previous: Option<(u64, Record)>,
+}
+
+/// A set as metrics tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Surveyed {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+    /// When it, or another of its bucket, was used last; monotonic milliseconds.
+    pub(crate) used_msec: u64,
+    /// As `Entry::failure`.
+    pub(crate) failure: u64,
+    pub(crate) members: Vec<Validity>,
+}
+
+/// From when to when a member of a set is valid, seconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) key_type: KeyType,
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
 }
 
 /// A set that is not lazy, as one that a name may be served from.
@@ -139,6 +183,12 @@ pub(crate) struct Stats {
     pub(crate) sets: u64,
     /// Those of `sets` that were loaded lazily.
     pub(crate) lazy_sets: u64,
+    /// Those that were pushed.
+    pub(crate) pushed_sets: u64,
+    /// Those that were read at a start.
+    pub(crate) startup_sets: u64,
+    /// Previous sets that are kept; not among `sets`.
+    pub(crate) previous_sets: u64,
     /// Bytes of blocks in use, their headers counted.
     pub(crate) used_bytes: u64,
     pub(crate) free_bytes: u64,
@@ -202,6 +252,28 @@ impl Store {
         read::read(&self.zone, name)
     }
 
+    /// The generation of the name's set.
+    pub(crate) fn generation(&self, name: &str) -> Lookup<u64> {
+        read::generation(&self.zone, name)
+    }
+
+    /// Copies the name's set, with the one before it, as they are at one moment.
+    pub(crate) fn details(&self, name: &str) -> Lookup<Details> {
+        read::details(&self.zone, name)
+    }
+
+    /// Up to `limit` names that have a set, in an order of their own: those that come after
+    /// `after`, which need not be there any more. Costs no more than what it gives.
+    pub(crate) fn page(&self, after: Option<&str>, limit: usize) -> Vec<String> {
+        walk::page(&self.zone, after, limit)
+    }
+
+    /// Visits all sets, in no order, without copying what is in them. Of those that come and go
+    /// meanwhile, some.
+    pub(crate) fn survey(&self, visit: &mut dyn FnMut(&Surveyed)) {
+        walk::survey(&self.zone, visit);
+    }
+
     /// All sets that are not lazy and serve the name, as their own or by an alias; in no order. That
     /// a set has an alias is a hint: whether it serves the name, its certificate says.
     pub(crate) fn serving(&self, name: &str) -> Lookup<Vec<Serving>> {
@@ -259,7 +331,8 @@ impl Store {
     }
 
     /// Those of the arena's bytes that the sets that are not lazy take, with their names, their
-    /// aliases, and the intermediates that they link to. Right while nobody writes.
+    /// aliases, and the intermediates that they link to; without previous sets. Right while nobody
+    /// writes.
     pub(crate) fn fixed_bytes(&self) -> u64 {
         self.zone.get(FIXED_UNITS).saturating_mul(UNIT_BYTES)
     }
@@ -268,9 +341,13 @@ impl Store {
         let free_bytes = free_bytes(&self.zone);
         let bytes = self.capacity();
         let lazy_sets = self.zone.get(LAZY_SETS);
+        let (fixed_sets, pushed_sets) = (self.zone.get(FIXED_SETS), self.zone.get(PUSHED_SETS));
         Stats {
-            sets: lazy_sets.wrapping_add(self.zone.get(FIXED_SETS)),
+            sets: lazy_sets.wrapping_add(fixed_sets),
             lazy_sets,
+            pushed_sets,
+            startup_sets: fixed_sets.saturating_sub(pushed_sets),
+            previous_sets: self.zone.get(PREVIOUS_SETS),
             used_bytes: bytes.saturating_sub(free_bytes),
             free_bytes,
             evictions: self.zone.get(EVICTIONS),

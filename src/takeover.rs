@@ -3,8 +3,11 @@
 
 use crate::host::Host;
 use crate::lookup::Load;
+use crate::record::Source;
 use crate::startup::{TooSmall, patient_writer};
-use crate::store::{Exported, Lookup, Need, Publication, PublishError, Store};
+use crate::store::{
+    Details, Expects, Exported, Lookup, Need, Previous, Publication, PublishError, Store,
+};
 
 /// What was taken over, in sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,9 +17,9 @@ pub(crate) struct TakenOver {
     pub(crate) left: usize,
 }
 
-/// Copies what a zone of `load` keeps. `old` is superseded: nobody writes to it meanwhile. `host`
+/// Copies what a zone of `load` keeps: pushed sets in any case. `old` is superseded: nobody writes to it meanwhile. `host`
 /// has the lock of `new`, which is empty. Fails when what must be kept does not fit; lazy sets need
-/// not be.
+/// not be, nor previous ones.
 pub(crate) fn take_over(
     old: &Store,
     new: &Store,
@@ -25,15 +28,16 @@ pub(crate) fn take_over(
 ) -> Result<TakenOver, TooSmall> {
     new.continue_from(old);
     let sets = old.export();
-    let (lazy, fixed): (Vec<_>, Vec<_>) = sets.iter().partition(|set| set.entry.is_lazy);
+    let (lazy, fixed): (Vec<_>, Vec<_>) = sets.iter().partition(|set| set.entry.is_lazy());
     let mut taken = TakenOver::default();
 
     let mut need = Need::new();
     let mut is_full = false;
-    for set in fixed.iter().filter(|_| load != Load::Off) {
-        let Lookup::Found((_, record)) = old.read(&set.name) else { continue };
-        need.add(&set.name, &record, &served(set));
-        is_full = is_full || !copy(set, &record, new, host);
+    let is_kept = |set: &&&Exported| load != Load::Off || set.entry.source == Source::Pushed;
+    for set in fixed.iter().filter(is_kept) {
+        let Lookup::Found(details) = old.details(&set.name) else { continue };
+        need.add(&set.name, &details.record, &served(set));
+        is_full = is_full || !copy(set, &details, new, host);
         taken.sets += 1;
     }
     if is_full {
@@ -42,14 +46,24 @@ pub(crate) fn take_over(
 
     // The ones that were used last are first; the rest would only evict them.
     for set in lazy.iter().filter(|_| load == Load::Lazy) {
-        let Lookup::Found((_, record)) = old.read(&set.name) else { continue };
+        let Lookup::Found(details) = old.details(&set.name) else { continue };
         let mut need = Need::new();
-        need.add(&set.name, &record, &served(set));
-        if need.bytes() < new.stats().free_bytes && copy(set, &record, new, host) {
+        need.add(&set.name, &details.record, &served(set));
+        if need.bytes() < new.stats().free_bytes && copy(set, &details, new, host) {
             taken.sets += 1;
         } else {
             taken.left += 1;
         }
+    }
+    // Where there is room after all that serves.
+    for set in &sets {
+        let Lookup::Found(Details { previous: Some((generation, record)), .. }) =
+            old.details(&set.name)
+        else {
+            continue;
+        };
+        let Some(mut writer) = patient_writer(new, host) else { break };
+        writer.add_previous(&set.name, generation, &record);
     }
     Ok(taken)
 }
@@ -59,22 +73,27 @@ fn served(set: &Exported) -> Vec<&str> {
 }
 
 /// False when there is no room.
-fn copy(set: &Exported, record: &crate::record::Record, new: &Store, host: &dyn Host) -> bool {
+fn copy(set: &Exported, details: &Details, new: &Store, host: &dyn Host) -> bool {
     let Some(mut writer) = patient_writer(new, host) else { return false };
     let publication = Publication {
         name: &set.name,
-        record,
+        record: &details.record,
         served: &served(set),
         ticket: set.entry.ticket,
         now_msec: set.entry.looked_at,
         stat: set.entry.stat,
+        generation: details.generation,
+        seen: set.entry.seen,
+        previous: Previous::Drop,
+        expects: Expects::Any,
     };
     match writer.publish(&publication) {
         Ok(_) => {
             writer.set_last_good(&set.name, set.entry.last_good);
+            writer.set_failure(&set.name, set.entry.failure);
             true
         }
-        Err(PublishError::Overtaken) => true,
+        Err(PublishError::Overtaken | PublishError::Unexpected { .. }) => true,
         Err(PublishError::Full { .. }) => false,
     }
 }

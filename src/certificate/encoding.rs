@@ -50,6 +50,8 @@ fn member_record(member: &Member) -> Result<MemberRecord, SetError> {
     let chain = member.chain().iter().map(|c| c.to_der()).collect::<Result<_, _>>();
     Ok(MemberRecord {
         key_type: member.key_type(),
+        not_before: member.not_before(),
+        not_after: member.not_after(),
         leaf: member.leaf().to_der().map_err(SetError::certificate)?,
         key: key::pkcs8(member.key())?,
         chain: chain.map_err(SetError::certificate)?,

@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::record::Source;
 use crate::replacement::{BadSet, judge};
 use crate::server_name::ServerName;
-use crate::store::{self, Lookup, Publication, PublishError, Writer};
+use crate::store::{self, Expects, Lookup, Previous, Publication, PublishError, Writer};
 use crate::worker_cache::{Parsed, Stamps};
 
 /// What a candidate is looked at for.
@@ -105,7 +105,7 @@ impl Resolver {
         });
         let digest = files.digest();
         let stat = files.stat().mark(host.unix_seconds(), host.accepts_by());
-        let is_lazy = look.present.is_some_and(|entry| entry.is_lazy);
+        let is_lazy = look.present.is_some_and(store::Entry::is_lazy);
         let same = present.as_ref().filter(|(_, p)| is_lazy && p.digest == digest);
         if let Some((id, parsed)) = same {
             // The same files again: nothing to parse.
@@ -148,6 +148,10 @@ impl Resolver {
             ticket,
             now_msec: look.now,
             stat,
+            generation: ticket,
+            seen: 0,
+            previous: Previous::Drop,
+            expects: Expects::Any,
         };
         let evictions = self.store.stats().evictions;
         match writer.publish(&publication) {
@@ -166,7 +170,7 @@ impl Resolver {
                     ));
                 }
             }
-            Err(PublishError::Overtaken) => {
+            Err(PublishError::Overtaken | PublishError::Unexpected { .. }) => {
                 // Another worker read the files later than we did: its set is the newer one.
                 drop(writer);
                 if let Lookup::Found(entry) = self.store.find(candidate.as_str()) {

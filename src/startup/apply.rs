@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::{Change, Startup};
 use crate::host::Host;
+use crate::record::Source;
 use crate::server_name::ServerName;
-use crate::store::{Lookup, Need, Publication, PublishError, Store, Writer, region_bytes_for};
+use crate::store::{
+    Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer, region_bytes_for,
+};
 
 /// How long the master waits for a process that is writing, or that was stopped while it was.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,7 +90,7 @@ impl Plan {
                 continue;
             }
             if let Lookup::Found((entry, mut record)) = store.read(name.as_str()) {
-                if !entry.is_lazy {
+                if entry.source == Source::Startup {
                     record.members.iter_mut().for_each(|member| member.chain.clear());
                     need.add(name.as_str(), &record, &[]);
                 }
@@ -144,7 +147,18 @@ fn apply(store: &Store, host: &dyn Host, name: &ServerName, change: Change) -> A
     match change {
         Change::Publish { record, served, ticket, stat } => {
             let served = &strs(&served);
-            let publication = Publication { name, record: &record, served, ticket, now_msec, stat };
+            let publication = Publication {
+                name,
+                record: &record,
+                served,
+                ticket,
+                now_msec,
+                stat,
+                generation: ticket,
+                seen: 0,
+                previous: Previous::Drop,
+                expects: Expects::Any,
+            };
             // Overtaken: something newer is there.
             if let Err(PublishError::Full { .. }) = writer.publish(&publication) {
                 return Applied::Full;
@@ -163,7 +177,8 @@ fn apply(store: &Store, host: &dyn Host, name: &ServerName, change: Change) -> A
 
 /// Removes what was read at an earlier start: the configuration has no files any more.
 pub(crate) fn forget(store: &Store, host: &dyn Host) {
-    for (name, _) in store.names().iter().filter(|(_, entry)| !entry.is_lazy) {
+    let names = store.names();
+    for (name, _) in names.iter().filter(|(_, entry)| entry.source == Source::Startup) {
         let Some(mut writer) = patient_writer(store, host) else { return };
         writer.remove(name);
     }

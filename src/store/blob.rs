@@ -116,11 +116,7 @@ pub(super) fn release(zone: &Zone, link: Link, is_fixed: bool) -> Result<(), Fau
     let unit = link.unit();
     let at = checked(zone, unit)?;
     if is_fixed {
-        let fixed = zone.get(at + FIXED);
-        zone.set(at + FIXED, fixed.wrapping_sub(1));
-        if fixed == 1 {
-            index::take_fixed(zone, zone.header(unit).units());
-        }
+        unfix(zone, link)?;
     }
     let (next, count) = halves(zone.get(at + NEXT_COUNT));
     if count > 1 {
@@ -144,6 +140,17 @@ pub(super) fn release(zone: &Zone, link: Link, is_fixed: bool) -> Result<(), Fau
         before = then;
     }
     Err(Fault::Damaged)
+}
+
+/// Notes that the set of one link, which stays, may be evicted from now on.
+pub(super) fn unfix(zone: &Zone, link: Link) -> Result<(), Fault> {
+    let at = checked(zone, link.unit())?;
+    let fixed = zone.get(at + FIXED);
+    zone.set(at + FIXED, fixed.wrapping_sub(1));
+    if fixed == 1 {
+        index::take_fixed(zone, zone.header(link.unit()).units());
+    }
+    Ok(())
 }
 
 /// Whether a set that is not evicted links to the blob, which is there.

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use super::index::{self, Chain};
 use super::layout::{
     BIN_COUNT, BIN_MAP, BINS, BUSY, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS,
+    PREVIOUS_SETS, PUSHED_SETS,
 };
 use super::node::{self, Role};
-use super::set::{OWNER, Shape};
-use super::word::{Kind, Link, halves};
+use super::set::{self, Shape};
+use super::word::{Kind, Link};
 use super::zone::Zone;
 use super::{Store, alias, arena, bins, blob, hash, name};
 use crate::record::Source;
@@ -39,6 +40,10 @@ pub(super) fn check_damaged(store: &Store) -> Found {
                 Role::Name(name) => {
                     assert!(names.insert(bytes), "the same name twice");
                     found.check_set(zone, place.link, name.set, &blocks);
+                    if name.previous != Link::NONE {
+                        assert!(name.previous().is_some(), "a set that is its own previous one");
+                        found.check_previous(zone, place.link, name.previous, &blocks);
+                    }
                 }
                 Role::Alias { owner } => {
                     let name = name::read_owner(zone, owner).expect("the owner of an alias");
@@ -55,6 +60,8 @@ pub(super) fn check_damaged(store: &Store) -> Found {
     }
     found.check_lists(zone);
     assert_eq!((zone.get(FIXED_SETS), zone.get(LAZY_SETS)), (found.fixed, found.lazy), "sets");
+    assert_eq!(zone.get(PUSHED_SETS), found.pushed, "pushed sets");
+    assert_eq!(zone.get(PREVIOUS_SETS), found.previous.len() as u64, "previous sets");
 
     found.reachable.extend(found.links.keys());
     let mut fixed_units = 0;
@@ -81,7 +88,10 @@ pub(super) struct Found {
     has_odd_aliases: bool,
     names: HashSet<u32>,
     fixed_names: HashSet<u32>,
+    /// Units of previous sets.
+    previous: HashSet<u32>,
     fixed: u64,
+    pushed: u64,
     lazy: u64,
 }
 
@@ -99,12 +109,10 @@ impl Found {
         blocks: &HashMap<u32, (Kind, u32)>,
     ) {
         self.names.insert(owner.unit());
-        let block = zone.open(set, Kind::Set).expect("a set");
-        let shape = Shape::read(&block).expect("the shape of a set");
-        assert_eq!(halves(block.get(OWNER)).1, owner.unit(), "the owner of a set");
-        let is_lazy = shape.source == Source::Lazy;
-        assert_eq!(set.has(Link::LAZY), is_lazy);
-        self.reach(set, blocks);
+        let source = self.check_block(zone, owner, set, blocks);
+        let is_lazy = source == Source::Lazy;
+        assert_eq!(set.source(), source);
+        self.pushed += u64::from(source == Source::Pushed);
         *(if is_lazy { &mut self.lazy } else { &mut self.fixed }) += 1;
         if !is_lazy {
             self.fixed_names.insert(owner.unit());
@@ -117,6 +125,36 @@ impl Found {
         }
     }
 
+    fn check_previous(
+        &mut self,
+        zone: &Zone,
+        owner: Link,
+        set: Link,
+        blocks: &HashMap<u32, (Kind, u32)>,
+    ) {
+        assert!(set == set.without_flags(), "flags on the link to a previous set");
+        self.check_block(zone, owner, set, blocks);
+        self.previous.insert(set.unit());
+        for link in index::set_links(zone, set).expect("links") {
+            assert!(blob::is_whole(zone, link), "a blob that is gone");
+            self.links.entry(link.unit()).or_default().0 += 1;
+        }
+    }
+
+    fn check_block(
+        &mut self,
+        zone: &Zone,
+        owner: Link,
+        set: Link,
+        blocks: &HashMap<u32, (Kind, u32)>,
+    ) -> Source {
+        let block = zone.open(set, Kind::Set).expect("a set");
+        let shape = Shape::read(&block).expect("the shape of a set");
+        assert_eq!(set::owner(zone, set.unit()), owner.unit(), "the owner of a set");
+        self.reach(set, blocks);
+        shape.source
+    }
+
     /// The lists of the names have no aliases but those in the chains.
     fn check_lists(&self, zone: &Zone) {
         let lens = self.names.iter().map(|unit| alias::all_of(zone, *unit).unwrap().len());
@@ -126,7 +164,9 @@ impl Found {
     fn is_fixed(&self, zone: &Zone, unit: u32, kind: Kind) -> bool {
         match kind {
             Kind::Name => self.fixed_names.contains(&unit),
-            Kind::Set => self.fixed_names.contains(&halves(zone.get(zone.at(unit) + OWNER)).1),
+            Kind::Set => {
+                self.fixed_names.contains(&set::owner(zone, unit)) && !self.previous.contains(&unit)
+            }
             Kind::Alias => true,
             Kind::Blob => self.links.get(&unit).is_some_and(|(_, fixed)| *fixed > 0),
             Kind::Free | Kind::Building => false,

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::layout::{
-    CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, DIRECTORIES, DIRECTORY_COUNT, EVICTIONS, REPAIRS,
-    REPORTED, REPORTED_COUNT, RESETS, SUPERSEDED,
+    CHANGES, CLEAR_EPOCH, CLOCK, CONFIGURATION, COUNTER_COUNT, COUNTERS, DIRECTORIES,
+    DIRECTORY_COUNT, EVICTIONS, REPAIRS, REPORTED, REPORTED_COUNT, RESETS, SUPERSEDED,
 };
 
 /// Whether another zone is in use in the place of this one.
@@ -19,7 +19,59 @@ pub(crate) enum Superseded {
     Left = 2,
 }
 
+/// How many kinds of handshakes, and of reasons why files are not loaded, can be counted.
+pub(crate) const HANDSHAKE_COUNTERS: u8 = 8;
+pub(crate) const FAILURE_COUNTERS: u8 = 24;
+
+/// Something that is counted since the zone was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
+    /// Handshakes of one kind, below `HANDSHAKE_COUNTERS`.
+    Handshakes(u8),
+    /// Files that are not loaded for one reason, below `FAILURE_COUNTERS`.
+    LoadFailures(u8),
+    /// Pushes that were refused for want of room.
+    NoRoom,
+    /// What failed in the directory of the state.
+    StateErrors,
+}
+
+impl Counter {
+    /// The word; `None` for a number that is out of bounds.
+    fn word(self) -> Option<usize> {
+        let place = match self {
+            Counter::Handshakes(kind) => (kind < HANDSHAKE_COUNTERS).then_some(kind)?,
+            Counter::LoadFailures(reason) => {
+                HANDSHAKE_COUNTERS + (reason < FAILURE_COUNTERS).then_some(reason)?
+            }
+            Counter::NoRoom => HANDSHAKE_COUNTERS + FAILURE_COUNTERS,
+            Counter::StateErrors => HANDSHAKE_COUNTERS + FAILURE_COUNTERS + 1,
+        };
+        const { assert!((HANDSHAKE_COUNTERS + FAILURE_COUNTERS + 2) as usize <= COUNTER_COUNT) };
+        Some(COUNTERS + usize::from(place))
+    }
+}
+
 impl Store {
+    /// Counts `count` more of something.
+    #[inline]
+    pub(crate) fn add(&self, counter: Counter, count: u64) {
+        if let Some(word) = counter.word() {
+            self.zone.region.fetch_add(word, count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many of something were counted.
+    pub(crate) fn counter(&self, counter: Counter) -> u64 {
+        counter.word().map_or(0, |word| self.zone.get(word))
+    }
+
+    /// Has the tickets that are drawn from now on, and so the generations, be above a number that
+    /// was drawn before this zone was made.
+    pub(crate) fn start_clock(&self, at_least: u64) {
+        self.zone.region.fetch_max(CLOCK, at_least, Ordering::AcqRel);
+    }
+
     /// A number above all that were drawn before.
     pub(crate) fn next_ticket(&self) -> u64 {
         self.zone.region.fetch_add(CLOCK, 1, Ordering::AcqRel).wrapping_add(1)
@@ -102,8 +154,10 @@ impl Store {
         for index in 0..DIRECTORY_COUNT {
             self.set_directory(index, old.directory(index));
         }
+        let counters = COUNTERS..COUNTERS + COUNTER_COUNT;
         // The clock last: it is ahead of every epoch.
-        for word in [EVICTIONS, REPAIRS, RESETS, CONFIGURATION, CLEAR_EPOCH, CLOCK] {
+        let words = [EVICTIONS, REPAIRS, RESETS, CONFIGURATION, CLEAR_EPOCH, CLOCK];
+        for word in counters.chain(words) {
             to.fetch_max(word, from.load(word, Ordering::SeqCst), Ordering::SeqCst);
         }
     }

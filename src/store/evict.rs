@@ -1,9 +1,10 @@
-//! Making room: lazy sets go, the ones unused for longest first, last-good ones last (P14). Locked.
+//! Making room: previous sets go, then lazy ones, the ones unused for longest first, last-good ones
+//! last (P14). Locked.
 
 use super::index::{self, Spot};
-use super::layout::{EVICTIONS, FIRST_UNIT, FREE_UNITS, HAND};
+use super::layout::{EVICTIONS, FIRST_UNIT, FREE_UNITS, HAND, PREVIOUS_HAND, PREVIOUS_SETS};
 use super::name::Name;
-use super::word::{Kind, Link, halves};
+use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::Zone;
 use super::{name, node, set};
@@ -15,24 +16,50 @@ const WINDOW: usize = 4096;
 /// and there will not make it.
 const IN_PIECES: u64 = 4;
 
-/// Repeats `attempt`, which allocates `units`, and evicts a set before each repetition, until it
-/// has the room or there is no set to evict. The name at unit `keep` stays.
+/// What may go to join the free space around it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    /// Previous sets.
+    Previous,
+    /// Those, and lazy ones but for the last good.
+    Fresh,
+    /// Those too.
+    LastGood,
+}
+
+/// A block that goes, by the name that it is of.
+#[derive(Clone, Copy)]
+enum Piece {
+    Name(Link),
+    Previous(Link),
+}
+
+/// Repeats `attempt`, which allocates `units`, and drops or evicts a set before each repetition,
+/// until it has the room or there is no set left to go. The name at unit `keep` stays, with its
+/// present set.
 pub(super) fn until_fit<T>(
     zone: &Zone,
     units: u32,
     keep: u32,
     mut attempt: impl FnMut() -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let mut pieces_tried = false;
+    let (mut previous_joined, mut pieces_tried) = (false, false);
     loop {
         match attempt() {
             Err(Fault::Full) => {}
             done => return done,
         }
         let in_pieces = zone.get(FREE_UNITS) / IN_PIECES > u64::from(units);
-        if in_pieces && !pieces_tried {
+        if zone.get(PREVIOUS_SETS) > 0 {
+            if in_pieces && !previous_joined {
+                previous_joined = true;
+                join_pieces(zone, units, keep, &[Goes::Previous])?;
+            } else {
+                drop_a_previous(zone, keep)?;
+            }
+        } else if in_pieces && !pieces_tried {
             pieces_tried = true;
-            join_pieces(zone, units, keep)?;
+            join_pieces(zone, units, keep, &[Goes::Fresh, Goes::LastGood])?;
         } else {
             let spot = victim(zone, keep)?.ok_or(Fault::Full)?;
             evict(zone, &spot)?;
@@ -45,6 +72,26 @@ fn evict(zone: &Zone, spot: &Spot) -> Result<(), Fault> {
     index::retire(zone, spot);
     zone.set(EVICTIONS, zone.get(EVICTIONS).wrapping_add(1));
     index::discard(zone, spot)
+}
+
+/// Drops the previous set of the name that is kept, which it loses in any case, else the next one
+/// that there is.
+fn drop_a_previous(zone: &Zone, keep: u32) -> Result<(), Fault> {
+    if keep != 0 && index::drop_previous(zone, keep)? {
+        return Ok(());
+    }
+    let buckets = zone.geometry.buckets;
+    let first = zone.get(PREVIOUS_HAND) as usize % buckets;
+    for bucket in (first..buckets).chain(0..first) {
+        for spot in index::names(zone, bucket) {
+            if index::drop_previous(zone, spot?.link.unit())? {
+                zone.set(PREVIOUS_HAND, bucket as u64);
+                return Ok(());
+            }
+        }
+    }
+    // There is one less than was counted.
+    Err(Fault::Damaged)
 }
 
 fn may_go(link: Link, name: &Name, keep: u32) -> bool {
@@ -96,16 +143,26 @@ fn note(best: &mut Option<(u64, Spot)>, used: u64, candidate: Option<Spot>) {
     }
 }
 
-/// Evicts sets that lie next to each other, for one free block of `units`.
-fn join_pieces(zone: &Zone, units: u32, keep: u32) -> Result<(), Fault> {
-    for spare_last_good in [true, false] {
-        let Some(names) = neighbours(zone, units, keep, spare_last_good)? else {
+/// Has sets go that lie next to each other, for one free block of `units`; the first of `kinds` that
+/// gives one.
+fn join_pieces(zone: &Zone, units: u32, keep: u32, kinds: &[Goes]) -> Result<(), Fault> {
+    for goes in kinds {
+        let Some(pieces) = neighbours(zone, units, keep, *goes)? else {
             continue;
         };
-        for link in names {
+        for piece in pieces {
             // A name and its set may both be in the way: the second time it is gone.
-            if let Some(spot) = spot_of(zone, link)? {
-                evict(zone, &spot)?;
+            match piece {
+                Piece::Name(link) => {
+                    if let Some(spot) = spot_of(zone, link)? {
+                        evict(zone, &spot)?;
+                    }
+                }
+                Piece::Previous(link) => {
+                    if let Some(spot) = spot_of(zone, link)? {
+                        index::drop_previous(zone, spot.link.unit())?;
+                    }
+                }
             }
         }
         return Ok(());
@@ -113,43 +170,46 @@ fn join_pieces(zone: &Zone, units: u32, keep: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The names of the blocks in the first stretch of `units` that is all free or may go.
-fn neighbours(
-    zone: &Zone,
-    units: u32,
-    keep: u32,
-    spare_last_good: bool,
-) -> Result<Option<Vec<Link>>, Fault> {
-    let (mut names, mut stretch) = (Vec::new(), 0);
+/// The blocks in the first stretch of `units` that is all free or may go.
+fn neighbours(zone: &Zone, units: u32, keep: u32, goes: Goes) -> Result<Option<Vec<Piece>>, Fault> {
+    let (mut pieces, mut stretch) = (Vec::new(), 0);
     let mut unit = FIRST_UNIT;
     while unit < zone.geometry.end {
         let (kind, size) = zone.block(unit).map_err(|_| Fault::Damaged)?;
-        let owner = match kind {
-            Kind::Name => unit,
-            Kind::Set => halves(zone.get(zone.at(unit) + set::OWNER)).1,
-            _ => 0,
-        };
-        let link = Link::new(owner, zone.header(owner).generation());
-        let goes = owner != 0
-            && name::read_owner(zone, link).is_ok_and(|name| {
-                let is_spared = spare_last_good && name.set.has(Link::LAST_GOOD);
-                may_go(link, &name, keep) && !is_spared
-            });
-        if kind == Kind::Free || goes {
+        let piece = piece_at(zone, unit, kind, keep, goes);
+        if kind == Kind::Free || piece.is_some() {
             stretch += size;
-            if goes {
-                names.push(link);
-            }
+            pieces.extend(piece);
         } else {
-            names.clear();
+            pieces.clear();
             stretch = 0;
         }
         if stretch >= units {
-            return Ok(Some(names));
+            return Ok(Some(pieces));
         }
         unit += size;
     }
     Ok(None)
+}
+
+/// The block at a unit, if it may go.
+fn piece_at(zone: &Zone, unit: u32, kind: Kind, keep: u32, goes: Goes) -> Option<Piece> {
+    let owner = match kind {
+        Kind::Name => unit,
+        Kind::Set => set::owner(zone, unit),
+        _ => return None,
+    };
+    let link = Link::new(owner, zone.header(owner).generation());
+    let name = name::read_owner(zone, link).ok()?;
+    if name.previous().is_some_and(|previous| previous.unit() == unit) {
+        return Some(Piece::Previous(link));
+    }
+    let is_spared = match goes {
+        Goes::Previous => true,
+        Goes::Fresh => name.set.has(Link::LAST_GOOD),
+        Goes::LastGood => false,
+    };
+    (may_go(link, &name, keep) && !is_spared).then_some(Piece::Name(link))
 }
 
 /// Where the name is that was linked to; `None` when it is gone.

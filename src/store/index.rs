@@ -2,10 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use super::layout::{CHANGES, FIXED_SETS, FIXED_UNITS, LAZY_SETS, stripe};
+use super::layout::{
+    CHANGES, FIXED_SETS, FIXED_UNITS, LAZY_SETS, PREVIOUS_SETS, PUSHED_SETS, stripe,
+};
 use super::name::{self, Name};
 use super::node::{self, Node, Role};
-use super::set::Shape;
+use super::set::{self, Shape};
 use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::{Torn, Zone};
@@ -120,6 +122,8 @@ pub(super) fn count_in(zone: &Zone, owner: u32, set: Link) {
         zone.set(LAZY_SETS, zone.get(LAZY_SETS).wrapping_add(1));
     } else {
         zone.set(FIXED_SETS, zone.get(FIXED_SETS).wrapping_add(1));
+        let pushed = u64::from(set.has(Link::PUSHED));
+        zone.set(PUSHED_SETS, zone.get(PUSHED_SETS).wrapping_add(pushed));
         add_fixed(zone, zone.header(owner).units());
         add_fixed(zone, zone.header(set.unit()).units());
     }
@@ -131,6 +135,8 @@ pub(super) fn count_out(zone: &Zone, owner: u32, set: Link) {
         zone.set(LAZY_SETS, zone.get(LAZY_SETS).wrapping_sub(1));
     } else {
         zone.set(FIXED_SETS, zone.get(FIXED_SETS).wrapping_sub(1));
+        let pushed = u64::from(set.has(Link::PUSHED));
+        zone.set(PUSHED_SETS, zone.get(PUSHED_SETS).wrapping_sub(pushed));
         take_fixed(zone, zone.header(owner).units());
         take_fixed(zone, zone.header(set.unit()).units());
     }
@@ -156,7 +162,8 @@ pub(super) fn retire(zone: &Zone, spot: &Spot) {
 /// Frees a name that was retired: the set first, as it has the key.
 pub(super) fn discard(zone: &Zone, spot: &Spot) -> Result<(), Fault> {
     let unit = spot.link.unit();
-    discard_set(zone, spot.name.set)?;
+    discard_set(zone, spot.name.set, !spot.name.is_lazy())?;
+    drop_previous(zone, unit)?;
     zone.publish(spot.holder, spot.next.0);
     alias::remove_all(zone, unit)?;
     arena::free(zone, unit)
@@ -176,13 +183,49 @@ pub(super) fn cut(zone: &Zone, link: Link) -> Result<(), Fault> {
 }
 
 /// Frees a set that no name links to, with the blobs that were its alone.
-pub(super) fn discard_set(zone: &Zone, set: Link) -> Result<(), Fault> {
+pub(super) fn discard_set(zone: &Zone, set: Link, is_fixed: bool) -> Result<(), Fault> {
     let links = set_links(zone, set).map_err(|_| Fault::Damaged)?;
     arena::free(zone, set.unit())?;
     for link in links {
-        blob::release(zone, link, !set.has(Link::LAZY))?;
+        blob::release(zone, link, is_fixed)?;
     }
     Ok(())
+}
+
+/// Counts a set that its name links to as its previous one, and was not counted out for.
+pub(super) fn count_previous(zone: &Zone, set: Link) -> Result<(), Fault> {
+    zone.set(PREVIOUS_SETS, zone.get(PREVIOUS_SETS).wrapping_add(1));
+    if !set.has(Link::LAZY) {
+        for link in set_links(zone, set).map_err(|_| Fault::Damaged)? {
+            blob::unfix(zone, link)?;
+        }
+    }
+    Ok(())
+}
+
+/// Frees the previous set of the name at a unit; false when it keeps none.
+pub(super) fn drop_previous(zone: &Zone, owner: u32) -> Result<bool, Fault> {
+    let previous = name::previous(zone, owner);
+    if previous.is_none() {
+        return Ok(false);
+    }
+    if previous == name::set(zone, owner).without_flags() {
+        // What only a dead writer leaves.
+        return Err(Fault::Damaged);
+    }
+    name::set_previous(zone, owner, Link::NONE);
+    discard_previous(zone, owner, previous)?;
+    Ok(true)
+}
+
+/// Frees a set that was the previous one of the name at a unit until now.
+pub(super) fn discard_previous(zone: &Zone, owner: u32, previous: Link) -> Result<(), Fault> {
+    // The set of another name would go on to be linked to.
+    if set::owner(zone, previous.unit()) != owner {
+        return Err(Fault::Damaged);
+    }
+    zone.set(PREVIOUS_SETS, zone.get(PREVIOUS_SETS).wrapping_sub(1));
+    discard_set(zone, previous, false)
 }
 
 /// The links of a set to its blobs.

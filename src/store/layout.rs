@@ -5,6 +5,7 @@
 //! | 0 ..                 | the header words below                                          |
 //! | `STRIPES` ..         | epoch stripes: one counter each, a name's is picked by its hash |
 //! | `REPORTED` ..        | hashes of what was logged once                                  |
+//! | `COUNTERS` ..        | what is counted for metrics                                     |
 //! | `BINS` ..            | heads of the free lists, by size                                |
 //! | `heads` ..           | name buckets: link to the first name or alias                   |
 //! | `used` ..            | last use of a name in that bucket, milliseconds                 |
@@ -18,10 +19,10 @@
 pub(super) const MAGIC_VALUE: u64 = 0x7473_7472_6563_7372;
 /// The version of this layout.
 #[cfg(not(feature = "fault-injection"))]
-pub(super) const LAYOUT: u64 = 2;
+pub(super) const LAYOUT: u64 = 3;
 /// Another one, to test what meets a zone of another version.
 #[cfg(feature = "fault-injection")]
-pub(super) const LAYOUT: u64 = 2 | 1 << 32;
+pub(super) const LAYOUT: u64 = 3 | 1 << 32;
 
 // What the zone is. Written by `format` only, `MAGIC` last.
 pub(super) const MAGIC: usize = 0;
@@ -56,12 +57,18 @@ pub(super) const HAND: usize = 26;
 pub(super) const FREE_UNITS: usize = 27;
 pub(super) const LAZY_SETS: usize = 28;
 /// Units of the sets that are not lazy, with their names, their aliases, and the blobs that they
-/// link to.
+/// link to. Not those of previous sets.
 pub(super) const FIXED_UNITS: usize = 29;
 pub(super) const EVICTIONS: usize = 30;
 pub(super) const REPAIRS: usize = 31;
 /// Repairs that found no walkable arena and left an empty one.
 pub(super) const RESETS: usize = 32;
+/// Those of the sets that are not lazy that were pushed.
+pub(super) const PUSHED_SETS: usize = 33;
+/// Names that keep their previous set: 0 spares a search for one.
+pub(super) const PREVIOUS_SETS: usize = 34;
+/// The bucket where the next search for a previous set to drop starts.
+pub(super) const PREVIOUS_HAND: usize = 35;
 /// One bit per bin that is not empty.
 pub(super) const BIN_MAP: usize = 40;
 
@@ -75,7 +82,11 @@ pub(super) const STRIPE_COUNT: usize = 1024;
 pub(super) const REPORTED: usize = STRIPES + STRIPE_COUNT;
 pub(super) const REPORTED_COUNT: usize = 512;
 
-pub(super) const BINS: usize = REPORTED + REPORTED_COUNT;
+/// The first eight are a cache line that is written at each handshake.
+pub(super) const COUNTERS: usize = REPORTED + REPORTED_COUNT;
+pub(super) const COUNTER_COUNT: usize = 40;
+
+pub(super) const BINS: usize = COUNTERS + COUNTER_COUNT;
 /// Bins of one size each, then four per power of two: see `bins::of_size`.
 pub(super) const BIN_COUNT: usize = 32 + 4 * 27;
 
@@ -203,6 +214,7 @@ mod tests {
 
     #[test]
     fn tables_do_not_overlap() {
+        const { assert!(PREVIOUS_HAND < BIN_MAP && COUNTERS % 8 == 0) };
         assert!(BIN_MAP + BIN_COUNT.div_ceil(64) <= DIRECTORIES);
         const { assert!(DIRECTORIES + DIRECTORY_COUNT <= STRIPES) };
         assert_eq!(usize::from(stripe(u64::MAX)), STRIPE_COUNT - 1);

@@ -2,9 +2,22 @@
 //! holds the zone's lock.
 
 use super::index::{self, Spot};
-use super::name::{self, About};
+use super::name;
 use super::word::Link;
 use super::{SetId, Writer, hash};
+
+/// A look at the files of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// As `Entry::stat`.
+    pub(crate) stat: u64,
+    /// As `Entry::seen`.
+    pub(crate) seen: u64,
+    /// Drawn before the look.
+    pub(crate) ticket: u64,
+    /// Of the look; monotonic.
+    pub(crate) now_msec: u64,
+}
 
 impl Writer<'_> {
     /// Notes that the same content was read again, with `ticket` drawn before, from files with this
@@ -24,7 +37,8 @@ impl Writer<'_> {
         if ticket >= spot.name.about.ticket {
             let unit = spot.link.unit();
             name::set_set(&self.zone, unit, spot.name.set.with(Link::LAST_GOOD, false));
-            name::set_about(&self.zone, unit, About { ticket, stat, looked: now_msec });
+            name::set_ticket(&self.zone, unit, ticket);
+            name::set_look(&self.zone, unit, stat, now_msec);
         }
         true
     }
@@ -48,6 +62,32 @@ impl Writer<'_> {
         match self.spot_of(name, id) {
             Some(spot) => {
                 name::set_look(&self.zone, spot.link.unit(), stat, now_msec);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes a look at the files of a set that stays, whatever they hold, so that they are not read
+    /// again before they change. False, and nothing noted, when the name has another set by now.
+    pub(crate) fn note_look(&mut self, name: &str, id: SetId, look: Look) -> bool {
+        let Some(spot) = self.spot_of(name, id) else {
+            return false;
+        };
+        let unit = spot.link.unit();
+        name::set_look(&self.zone, unit, look.stat, look.now_msec);
+        name::set_seen(&self.zone, unit, look.seen);
+        // Last: whoever sees that the look came after a clear sees the look.
+        name::set_ticket(&self.zone, unit, look.ticket.max(spot.name.about.ticket));
+        true
+    }
+
+    /// Notes why the last change of a name's set failed, as a number; 0 that none did. False when
+    /// the name has no set.
+    pub(crate) fn set_failure(&mut self, name: &str, failure: u64) -> bool {
+        match self.locate(name) {
+            Some(spot) => {
+                name::set_failure(&self.zone, spot.link.unit(), failure);
                 true
             }
             None => false,

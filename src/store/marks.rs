@@ -62,13 +62,14 @@ impl Marks<'_> {
         Ok(())
     }
 
-    /// Cuts off the names that are not whole, then the aliases of those that do not stay, and marks
-    /// the rest.
+    /// Cuts off the names that are not whole, then the aliases of those that do not stay and the
+    /// previous sets that are not whole, and marks the rest.
     pub(super) fn prune(&mut self) {
         for bucket in 0..self.zone.geometry.buckets {
             self.prune_names(bucket);
         }
         for bucket in 0..self.zone.geometry.buckets {
+            self.prune_previous(bucket);
             self.prune_aliases(bucket);
         }
     }
@@ -128,6 +129,16 @@ impl Marks<'_> {
     }
 
     fn claim_set(&mut self, owner: Link, set: Link) -> Result<(), Torn> {
+        let source = self.claim_block(owner, set)?;
+        let flagged = set.with_source(source);
+        if flagged != set {
+            name::set_set(self.zone, owner.unit(), flagged);
+        }
+        Ok(())
+    }
+
+    /// Claims the block of a set with its blobs; where the set came from.
+    fn claim_block(&mut self, owner: Link, set: Link) -> Result<Source, Torn> {
         let block = self.zone.open(set, Kind::Set)?;
         let shape = Shape::read(&block)?;
         let links = shape.links(&block);
@@ -142,11 +153,23 @@ impl Marks<'_> {
             self.live.put(link.unit(), true);
         }
         set::set_owner(self.zone, set.unit(), owner.unit());
-        let flagged = set.with(Link::LAZY, shape.source == Source::Lazy);
-        if flagged != set {
-            name::set_set(self.zone, owner.unit(), flagged);
+        Ok(shape.source)
+    }
+
+    /// Claims previous sets, now that none is claimed that a name serves. A name stays without.
+    fn prune_previous(&mut self, bucket: usize) {
+        let mut link = Link(self.zone.get(self.zone.geometry.heads + bucket));
+        while let Ok(node) = node::read(self.zone, link, 0, b"") {
+            if let Role::Name(name) = node.role {
+                let is_whole = name.previous().is_some_and(|previous| {
+                    previous == previous.without_flags() && self.claim_block(link, previous).is_ok()
+                });
+                if !is_whole && name.previous != Link::NONE {
+                    name::set_previous(self.zone, link.unit(), Link::NONE);
+                }
+            }
+            link = node.next;
         }
-        Ok(())
     }
 
     /// All blocks of the chain were claimed, so it ends.

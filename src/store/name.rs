@@ -1,4 +1,5 @@
-//! The block of a name: the link to the set that it has, and what is known of the set.
+//! The block of a name: the links to the set that it has and to the one before that, and what is
+//! known of the set.
 //!
 //! The set's link and what is stored after it change while readers are there, by one store each.
 //! A name without a set is none to readers: it is not published yet, or it was removed.
@@ -17,9 +18,16 @@ const TICKET: usize = node::OWN + 1;
 const STAT: usize = node::OWN + 2;
 /// The last look at those files, monotonic milliseconds.
 const LOOKED: usize = node::OWN + 3;
+/// Link to the set before the present one, where that is kept. Stored before the set's link: while
+/// both lead to the same block, there is none.
+const PREVIOUS: usize = node::OWN + 4;
+/// What the files of the name held at the last look: see `Entry::seen`.
+const SEEN: usize = node::OWN + 5;
+/// Why the last change of the set failed: see `Entry::failure`.
+const FAILURE: usize = node::OWN + 6;
 /// The unit of the first of its aliases, for writers only. A repair makes the list anew.
-pub(super) const ALIASES: usize = node::OWN + 4;
-pub(super) const BYTES: usize = node::OWN + 5;
+pub(super) const ALIASES: usize = node::OWN + 7;
+pub(super) const BYTES: usize = node::OWN + 8;
 
 /// What a name's block said at one moment.
 #[derive(Clone, Copy)]
@@ -27,6 +35,8 @@ pub(super) struct Name {
     /// Read before the set, and stored after it: the set is the one that this tells of, or a later
     /// one.
     pub(super) about: About,
+    /// As it is stored. Without flags, as its set is neither found nor kept by them.
+    pub(super) previous: Link,
     pub(super) set: Link,
 }
 
@@ -39,11 +49,21 @@ pub(super) struct About {
     pub(super) stat: u64,
     /// The last look at those files, monotonic milliseconds.
     pub(super) looked: u64,
+    /// As `Entry::seen`.
+    pub(super) seen: u64,
+    /// As `Entry::failure`.
+    pub(super) failure: u64,
 }
 
 impl Name {
     pub(super) fn is_lazy(&self) -> bool {
         self.set.has(Link::LAZY)
+    }
+
+    /// The link to the previous set, when one is kept.
+    pub(super) fn previous(&self) -> Option<Link> {
+        let is_one = !self.previous.is_none() && self.previous != self.set.without_flags();
+        is_one.then_some(self.previous)
     }
 }
 
@@ -55,8 +75,14 @@ pub(super) fn units_of(name: &[u8]) -> u32 {
 /// Reads a block that is known to have all words of a name.
 pub(super) fn read(block: &Open) -> Name {
     let load = |offset| block.zone.region.load(block.at + offset, Ordering::Acquire);
-    let about = About { ticket: load(TICKET), stat: load(STAT), looked: load(LOOKED) };
-    Name { about, set: Link(load(SET)) }
+    let about = About {
+        ticket: load(TICKET),
+        stat: load(STAT),
+        looked: load(LOOKED),
+        seen: load(SEEN),
+        failure: load(FAILURE),
+    };
+    Name { about, previous: Link(load(PREVIOUS)), set: Link(load(SET)) }
 }
 
 /// Reads the name that an alias, or a set's block, says is its owner, in whatever chain it is.
@@ -72,6 +98,7 @@ pub(super) fn read_owner(zone: &Zone, link: Link) -> Result<Name, Torn> {
 pub(super) fn fill(zone: &Zone, unit: u32, name: &[u8], hash: u64, about: About) {
     node::fill(zone, unit, BYTES, name, hash);
     set_set(zone, unit, Link::NONE);
+    set_previous(zone, unit, Link::NONE);
     set_about(zone, unit, about);
     alias::forget_siblings(zone, unit);
 }
@@ -81,10 +108,39 @@ pub(super) fn set_set(zone: &Zone, unit: u32, set: Link) {
     zone.publish(zone.at(unit) + SET, set.0);
 }
 
+/// Has the name keep a set as its previous one; none by `Link::NONE`.
+pub(super) fn set_previous(zone: &Zone, unit: u32, previous: Link) {
+    zone.publish(zone.at(unit) + PREVIOUS, previous.0);
+}
+
+/// The link to the set that a name has.
+pub(super) fn set(zone: &Zone, unit: u32) -> Link {
+    Link(zone.get(zone.at(unit) + SET))
+}
+
+/// The link to the previous set of a name, as it is stored.
+pub(super) fn previous(zone: &Zone, unit: u32) -> Link {
+    Link(zone.get(zone.at(unit) + PREVIOUS))
+}
+
 /// To be stored after the set.
 pub(super) fn set_about(zone: &Zone, unit: u32, about: About) {
-    zone.publish(zone.at(unit) + TICKET, about.ticket);
+    set_ticket(zone, unit, about.ticket);
     set_look(zone, unit, about.stat, about.looked);
+    set_seen(zone, unit, about.seen);
+    set_failure(zone, unit, about.failure);
+}
+
+pub(super) fn set_ticket(zone: &Zone, unit: u32, ticket: u64) {
+    zone.publish(zone.at(unit) + TICKET, ticket);
+}
+
+pub(super) fn set_seen(zone: &Zone, unit: u32, seen: u64) {
+    zone.publish(zone.at(unit) + SEEN, seen);
+}
+
+pub(super) fn set_failure(zone: &Zone, unit: u32, failure: u64) {
+    zone.publish(zone.at(unit) + FAILURE, failure);
 }
 
 /// Notes a look at the files of the set that the name has.

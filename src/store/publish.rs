@@ -1,5 +1,6 @@
 //! Publishing a set: all blocks first, then one store, then the old set's end. Locked.
 
+use super::index::Spot;
 use super::name::{self, About};
 use super::node::{self, MAX_NAME};
 use super::served::{self, Change};
@@ -25,6 +26,45 @@ pub(crate) struct Publication<'a> {
     pub(crate) now_msec: u64,
     /// As `Entry::stat`.
     pub(crate) stat: u64,
+    /// Which publication of the name it is: a ticket. Unlike that of its `Entry` it never changes.
+    pub(crate) generation: u64,
+    /// As `Entry::seen`.
+    pub(crate) seen: u64,
+    /// What becomes of the set that is there.
+    pub(crate) previous: Previous,
+    /// Which set must be there.
+    pub(crate) expects: Expects,
+}
+
+/// What becomes of the set that a publication replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Previous {
+    /// The name keeps it as its previous one, while there is room.
+    Keep,
+    /// It is wiped, with the one that was kept before.
+    Drop,
+}
+
+/// Which set a name must have for a change to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expects {
+    Any,
+    /// None of any kind.
+    Absent,
+    /// The one of this generation.
+    Generation(u64),
+}
+
+impl Expects {
+    /// Fails with the generation that there is.
+    pub(super) fn check(self, present: Option<u64>) -> Result<(), Fault> {
+        let is_met = match self {
+            Expects::Any => true,
+            Expects::Absent => present.is_none(),
+            Expects::Generation(generation) => present == Some(generation),
+        };
+        if is_met { Ok(()) } else { Err(Fault::Unexpected(present)) }
+    }
 }
 
 /// Units that it takes when nothing of it is there yet. `u64::MAX` when something fits into no
@@ -48,12 +88,14 @@ pub(super) fn own_units(name: &str, record: &Record, served: &[&str]) -> u64 {
 
 /// Publishes; the link to the set.
 pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fault> {
-    let Publication { record, ticket, now_msec, stat, .. } = *publication;
+    let Publication { record, ticket, now_msec, stat, seen, .. } = *publication;
     let name = publication.name.as_bytes();
     let needed = needed_units(publication.name, record, publication.served);
     let hash = hash::of_name(name);
     let old = index::locate(zone, name, hash)?;
-    if old.is_some_and(|old| ticket < old.name.about.ticket) {
+    let present_generation = generation_of(zone, old.as_ref())?;
+    publication.expects.check(present_generation)?;
+    if old.is_some_and(|old| is_overtaken(publication, old.name.about, present_generation)) {
         return Err(Fault::Overtaken);
     }
     if needed > u64::from(zone.geometry.units()) {
@@ -66,7 +108,7 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
     let plan = Plan { record, name: new_name, aliases: &change.added, needed };
     let staged = stage::run(zone, &plan, old.as_ref())?;
 
-    let about = About { ticket, stat, looked: now_msec };
+    let about = About { ticket, stat, looked: now_msec, seen, failure: 0 };
     let owner = match old {
         Some(old) => old.link,
         None => {
@@ -77,8 +119,18 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
     for (bytes, unit) in change.added.iter().zip(&staged.aliases) {
         alias::add(zone, *unit, bytes, owner);
     }
-    let set = make_set(zone, record, &staged, owner);
+    let set = make_set(zone, record, publication.generation, &staged, owner);
     index::count_in(zone, owner.unit(), set);
+    // Staging may have dropped it for room.
+    let before_old = name::previous(zone, owner.unit());
+    if let Some(old) = old {
+        let previous = match publication.previous {
+            Previous::Keep => old.name.set.without_flags(),
+            Previous::Drop => Link::NONE,
+        };
+        // First: a writer that dies leaves no set with one before it that is not the one before.
+        name::set_previous(zone, owner.unit(), previous);
+    }
     // The one store: by its name and by all that it serves, the set is there. What is known of it
     // comes after it: whoever reads that, and the set after that, has the new set.
     name::set_set(zone, owner.unit(), set);
@@ -88,14 +140,68 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
 
     if let Some(old) = old {
         index::count_out(zone, owner.unit(), old.name.set);
-        index::discard_set(zone, old.name.set)?;
+        retire_old(zone, publication.previous, &old, before_old)?;
         alias::remove(zone, owner.unit(), &change.dropped)?;
     }
     Ok(set)
 }
 
+/// What becomes of a set that was replaced, and of the one that was kept before it.
+fn retire_old(zone: &Zone, previous: Previous, old: &Spot, before_old: Link) -> Result<(), Fault> {
+    match previous {
+        Previous::Keep => index::count_previous(zone, old.name.set)?,
+        Previous::Drop => index::discard_set(zone, old.name.set, !old.name.is_lazy())?,
+    }
+    if before_old.is_none() {
+        return Ok(());
+    }
+    index::discard_previous(zone, old.link.unit(), before_old)
+}
+
+/// The generation of the set that a name has.
+pub(super) fn generation_of(zone: &Zone, spot: Option<&Spot>) -> Result<Option<u64>, Fault> {
+    let generation = |spot: &Spot| set::generation(zone, spot.name.set).map_err(|_| Fault::Damaged);
+    spot.map(generation).transpose()
+}
+
+/// Whether what is there is the newer one. A look at files gives a set that was read or pushed
+/// another ticket, which says nothing of a push: that one goes by the order of generations.
+fn is_overtaken(publication: &Publication<'_>, about: About, present: Option<u64>) -> bool {
+    let is_below = |number: u64| present.is_some_and(|present| number < present);
+    match publication.record.source {
+        Source::Pushed => is_below(publication.generation),
+        Source::Lazy | Source::Startup => {
+            publication.ticket < about.ticket || is_below(publication.ticket)
+        }
+    }
+}
+
+/// Gives a name that keeps no previous set one, if there is room as it is; false when there is
+/// not, when the name has no set or keeps one already, or when the record is not of an earlier
+/// generation.
+pub(super) fn add_previous(
+    zone: &Zone,
+    name: &str,
+    generation: u64,
+    record: &Record,
+) -> Result<bool, Fault> {
+    let Some(spot) = index::locate(zone, name.as_bytes(), hash::of_name(name.as_bytes()))? else {
+        return Ok(false);
+    };
+    let is_later = generation_of(zone, Some(&spot))?.is_some_and(|now| generation < now);
+    if !is_later || !name::previous(zone, spot.link.unit()).is_none() {
+        return Ok(false);
+    }
+    let Some(staged) = stage::without_eviction(zone, record)? else { return Ok(false) };
+    set::fill(zone, staged.set, record, generation, &staged.blobs, spot.link.unit());
+    let link = zone.go_live(staged.set, Kind::Set);
+    name::set_previous(zone, spot.link.unit(), link);
+    index::count_previous(zone, link.with(Link::LAZY, true))?;
+    Ok(true)
+}
+
 /// The set's block, which no name links to yet.
-fn make_set(zone: &Zone, record: &Record, staged: &Staged, owner: Link) -> Link {
-    set::fill(zone, staged.set, record, &staged.blobs, owner.unit());
-    zone.go_live(staged.set, Kind::Set).with(Link::LAZY, record.source == Source::Lazy)
+fn make_set(zone: &Zone, record: &Record, generation: u64, staged: &Staged, owner: Link) -> Link {
+    set::fill(zone, staged.set, record, generation, &staged.blobs, owner.unit());
+    zone.go_live(staged.set, Kind::Set).with_source(record.source)
 }

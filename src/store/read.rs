@@ -10,15 +10,24 @@ use super::name::{self, Name};
 use super::node::{self, Node, Role};
 use super::word::Link;
 use super::zone::{Torn, Zone};
-use super::{Entry, Lookup, Serving, SetId, hash, set};
+use super::{Details, Entry, Lookup, Serving, SetId, hash, set};
 use crate::record::Record;
 
 /// Each restart is a change of this very bucket or set, a few instructions wide.
 const MAX_RESTARTS: usize = 64;
 
 pub(super) fn find(zone: &Zone, wanted: &str) -> Lookup<Entry> {
+    match find_name(zone, wanted) {
+        Lookup::Found(name) => Lookup::Found(entry(&name)),
+        Lookup::Absent => Lookup::Absent,
+        Lookup::Contended => Lookup::Contended,
+    }
+}
+
+/// What the block of the name says.
+pub(super) fn find_name(zone: &Zone, wanted: &str) -> Lookup<Name> {
     let mut steps = zone.geometry.longest_chain();
-    settle(|| Ok(locate(zone, wanted.as_bytes(), &mut steps)?.map(|name| entry(&name))))
+    settle(|| locate(zone, wanted.as_bytes(), &mut steps))
 }
 
 pub(super) fn read(zone: &Zone, wanted: &str) -> Lookup<(Entry, Record)> {
@@ -28,6 +37,33 @@ pub(super) fn read(zone: &Zone, wanted: &str) -> Lookup<(Entry, Record)> {
             return Ok(None);
         };
         Ok(Some((entry(&name), set::read(zone, name.set)?)))
+    })
+}
+
+pub(super) fn generation(zone: &Zone, wanted: &str) -> Lookup<u64> {
+    let mut steps = zone.geometry.longest_chain();
+    settle(|| match locate(zone, wanted.as_bytes(), &mut steps)? {
+        Some(name) => Ok(Some(set::generation(zone, name.set)?)),
+        None => Ok(None),
+    })
+}
+
+pub(super) fn details(zone: &Zone, wanted: &str) -> Lookup<Details> {
+    let mut steps = zone.geometry.longest_chain();
+    settle(|| {
+        let Some(name) = locate(zone, wanted.as_bytes(), &mut steps)? else {
+            return Ok(None);
+        };
+        let copy = |link| Ok((set::generation(zone, link)?, set::read(zone, link)?));
+        let (generation, record) = copy(name.set)?;
+        let previous = name.previous().map(copy).transpose()?;
+        // Links are never used again: the two were there at the same time.
+        let again = locate(zone, wanted.as_bytes(), &mut steps)?.ok_or(Torn)?;
+        let sets = |name: &Name| (name.set.without_flags().0, name.previous.0);
+        if sets(&again) != sets(&name) {
+            return Err(Torn);
+        }
+        Ok(Some(Details { entry: entry(&name), generation, record, previous }))
     })
 }
 
@@ -59,9 +95,11 @@ pub(super) fn entry(name: &Name) -> Entry {
         id: SetId(name.set.without_flags().0),
         ticket: name.about.ticket,
         last_good: name.set.has(Link::LAST_GOOD),
-        is_lazy: name.is_lazy(),
+        source: name.set.source(),
         stat: name.about.stat,
         looked_at: name.about.looked,
+        seen: name.about.seen,
+        failure: name.about.failure,
     }
 }
 

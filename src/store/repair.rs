@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 
 use super::index::{self, Chain};
 use super::layout::{
-    BUSY, CHANGES, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS, REPAIRS, RESETS,
-    STRIPE_COUNT, STRIPES,
+    BUSY, CHANGES, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS, PREVIOUS_SETS,
+    PUSHED_SETS, REPAIRS, RESETS, STRIPE_COUNT, STRIPES,
 };
 use super::marks::{Bits, Marks};
 use super::node::Role;
@@ -53,7 +53,7 @@ pub(super) fn empty(zone: &Zone) {
     zone.set_header(FIRST_UNIT, Header::new(Kind::Free, g.units(), 0));
     bins::put(zone, FIRST_UNIT, g.units());
     zone.set(FREE_UNITS, u64::from(g.units()));
-    for word in [LAZY_SETS, FIXED_SETS, FIXED_UNITS] {
+    for word in [LAZY_SETS, FIXED_SETS, PUSHED_SETS, PREVIOUS_SETS, FIXED_UNITS] {
         zone.set(word, 0);
     }
 }
@@ -138,6 +138,7 @@ impl Stretch {
 fn recount(zone: &Zone) {
     let units_at = |link: Link| u64::from(zone.header(link.unit()).units());
     let (mut lazy_sets, mut fixed_sets, mut fixed_units) = (0, 0, 0);
+    let (mut pushed_sets, mut previous_sets) = (0, 0);
     for bucket in 0..zone.geometry.buckets {
         for place in Chain::unbounded(zone, bucket).map_while(Result::ok) {
             let Role::Name(name) = place.node.role else {
@@ -150,8 +151,15 @@ fn recount(zone: &Zone) {
                     fixed_units += units_at(link);
                 }
             }
+            if let Some(previous) = name.previous() {
+                previous_sets += 1;
+                for link in index::set_links(zone, previous).unwrap_or_default() {
+                    blob::count_link(zone, link, false);
+                }
+            }
             if is_fixed {
                 fixed_sets += 1;
+                pushed_sets += u64::from(name.set.has(Link::PUSHED));
                 fixed_units += units_at(place.link) + units_at(name.set);
             } else {
                 lazy_sets += 1;
@@ -160,5 +168,7 @@ fn recount(zone: &Zone) {
     }
     zone.set(LAZY_SETS, lazy_sets);
     zone.set(FIXED_SETS, fixed_sets);
+    zone.set(PUSHED_SETS, pushed_sets);
+    zone.set(PREVIOUS_SETS, previous_sets);
     zone.set(FIXED_UNITS, fixed_units);
 }

@@ -4,23 +4,27 @@
 
 use zeroize::Zeroizing;
 
-use super::blob;
 use super::layout::UNIT_WORDS;
 use super::word::{Kind, Link, halves, join};
 use super::zone::{Open, Torn, Zone};
+use super::{Validity, blob};
 use crate::record::{KeyType, MemberRecord, Record, Source};
 
 // Offsets in the block, after the header.
 /// `[units of the block before: 32][unit of the name that has it: 32]`, for writers.
-pub(super) const OWNER: usize = 1;
+const OWNER: usize = 1;
 const NOT_BEFORE: usize = 2;
 const NOT_AFTER: usize = 3;
 const DIGEST: usize = 4;
+/// The number of the publication: see `Publication::generation`.
+const GENERATION: usize = 6;
 /// `[source: 32][members: 32]`
-const SHAPE: usize = 6;
-/// A word per member, `[key type: 8][chain: 8][leaf bytes: 24][key bytes: 24]`; then a link per
-/// intermediate; then leaf and key of each member, each from the start of a word on.
-const MEMBERS: usize = 7;
+const SHAPE: usize = 7;
+/// Three words per member, `[key type: 8][chain: 8][leaf bytes: 24][key bytes: 24]`, its notBefore
+/// and its notAfter; then a link per intermediate; then leaf and key of each member, each from the
+/// start of a word on.
+const MEMBERS: usize = 8;
+const MEMBER_WORDS: usize = 3;
 
 const LENGTH_MASK: usize = (1 << 24) - 1;
 const CHAIN_MASK: usize = (1 << 8) - 1;
@@ -28,7 +32,7 @@ const CHAIN_MASK: usize = (1 << 8) - 1;
 /// The units of the block of a record; `None` when it has more of something than can be counted
 /// there.
 pub(super) fn units_of(record: &Record) -> Option<u32> {
-    let mut words = MEMBERS + record.members.len();
+    let mut words = MEMBERS + MEMBER_WORDS * record.members.len();
     for member in &record.members {
         let (leaf, key, chain) = (member.leaf.len(), member.key.len(), member.chain.len());
         if leaf > LENGTH_MASK || key > LENGTH_MASK || chain > CHAIN_MASK {
@@ -41,19 +45,29 @@ pub(super) fn units_of(record: &Record) -> Option<u32> {
 }
 
 /// Fills a block that no reader has a link to. `links` are those of all chains, one after another.
-pub(super) fn fill(zone: &Zone, unit: u32, record: &Record, links: &[Link], owner: u32) {
+pub(super) fn fill(
+    zone: &Zone,
+    unit: u32,
+    record: &Record,
+    generation: u64,
+    links: &[Link],
+    owner: u32,
+) {
     let at = zone.at(unit);
     set_owner(zone, unit, owner);
     zone.set(at + NOT_BEFORE, record.not_before as u64);
     zone.set(at + NOT_AFTER, record.not_after as u64);
     zone.region.write_bytes(at + DIGEST, &record.digest);
+    zone.set(at + GENERATION, generation);
     zone.set(at + SHAPE, join(record.source as u32, record.members.len() as u32));
 
     let mut next = at + MEMBERS;
     for member in &record.members {
         let counts = (member.key_type as u64) << 56 | (member.chain.len() as u64) << 48;
         zone.set(next, counts | (member.leaf.len() as u64) << 24 | member.key.len() as u64);
-        next += 1;
+        zone.set(next + 1, member.not_before as u64);
+        zone.set(next + 2, member.not_after as u64);
+        next += MEMBER_WORDS;
     }
     for link in links {
         zone.set(next, link.0);
@@ -71,20 +85,30 @@ pub(super) fn set_owner(zone: &Zone, unit: u32, owner: u32) {
     zone.set(zone.at(unit) + OWNER, join(before, owner));
 }
 
+/// Which name has the set.
+pub(super) fn owner(zone: &Zone, unit: u32) -> u32 {
+    halves(zone.get(zone.at(unit) + OWNER)).1
+}
+
 /// A member as its word says.
 #[derive(Clone, Copy)]
 struct Member {
     key_type: KeyType,
+    not_before: i64,
+    not_after: i64,
     chain: usize,
     leaf: usize,
     key: usize,
 }
 
 impl Member {
-    fn from_word(word: u64) -> Result<Member, Torn> {
+    fn read(block: &Open, offset: usize) -> Result<Member, Torn> {
+        let word = block.get(offset);
         let word_ = word as usize;
         Ok(Member {
             key_type: KeyType::from_u8((word >> 56) as u8).ok_or(Torn)?,
+            not_before: block.get(offset + 1) as i64,
+            not_after: block.get(offset + 2) as i64,
             chain: word_ >> 48 & CHAIN_MASK,
             leaf: word_ >> 24 & LENGTH_MASK,
             key: word_ & LENGTH_MASK,
@@ -112,9 +136,9 @@ impl Shape {
         }
 
         let members: Vec<Member> = (0..count)
-            .map(|i| Member::from_word(block.get(MEMBERS + i)))
+            .map(|i| Member::read(block, MEMBERS + MEMBER_WORDS * i))
             .collect::<Result<_, Torn>>()?;
-        let links = MEMBERS + count;
+        let links = MEMBERS + MEMBER_WORDS * count;
         let bodies = links + members.iter().map(|m| m.chain).sum::<usize>();
         let body_words = |m: &Member| m.leaf.div_ceil(8) + m.key.div_ceil(8);
         let end = bodies + members.iter().map(body_words).sum::<usize>();
@@ -141,7 +165,9 @@ impl Shape {
             let mut key = Zeroizing::new(Vec::with_capacity(member.key));
             copy(block, offset, member.key, &mut key)?;
             offset += member.key.div_ceil(8);
-            members.push(MemberRecord { key_type: member.key_type, leaf, key, chain: Vec::new() });
+            let Member { key_type, not_before, not_after, .. } = *member;
+            let chain = Vec::new();
+            members.push(MemberRecord { key_type, not_before, not_after, leaf, key, chain });
         }
         Ok(members)
     }
@@ -158,6 +184,27 @@ pub(super) fn not_before(zone: &Zone, link: Link) -> Result<i64, Torn> {
     let not_before = block.get(NOT_BEFORE) as i64;
     block.close()?;
     Ok(not_before)
+}
+
+/// The generation of the set that was linked to.
+pub(super) fn generation(zone: &Zone, link: Link) -> Result<u64, Torn> {
+    let block = zone.open(link, Kind::Set)?;
+    let generation = block.get(GENERATION);
+    block.close()?;
+    Ok(generation)
+}
+
+/// Of each member of the set that was linked to, from when to when it is valid.
+pub(super) fn validity(zone: &Zone, link: Link) -> Result<Vec<Validity>, Torn> {
+    let block = zone.open(link, Kind::Set)?;
+    let shape = Shape::read(&block)?;
+    block.close()?;
+    let validity = |m: &Member| Validity {
+        key_type: m.key_type,
+        not_before: m.not_before,
+        not_after: m.not_after,
+    };
+    Ok(shape.members.iter().map(validity).collect())
 }
 
 /// A consistent copy of the set that was linked to.

@@ -50,6 +50,15 @@ impl Staged {
         Ok(())
     }
 
+    /// As `fill()` for a previous set, which is worth no eviction.
+    fn fill_previous(&mut self, zone: &Zone, record: &Record) -> Result<(), Fault> {
+        self.set = arena::alloc(zone, set::units_of(record).ok_or(Fault::Full)?)?;
+        for der in record.members.iter().flat_map(|m| &m.chain) {
+            self.blobs.push(blob::intern(zone, der, false)?);
+        }
+        Ok(())
+    }
+
     fn discard(self, zone: &Zone) -> Result<(), Fault> {
         let units = [self.set, self.name].into_iter().chain(self.aliases);
         for unit in units.filter(|unit| *unit != 0) {
@@ -83,6 +92,16 @@ fn attempt(zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<Staged, Fault> 
             staged.discard(zone)?;
             Err(Fault::Full)
         }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The blocks of a previous set, if there is room for them as it is.
+pub(super) fn without_eviction(zone: &Zone, record: &Record) -> Result<Option<Staged>, Fault> {
+    let mut staged = Staged::default();
+    match staged.fill_previous(zone, record) {
+        Ok(()) => Ok(Some(staged)),
+        Err(Fault::Full) => staged.discard(zone).map(|()| None),
         Err(fault) => Err(fault),
     }
 }

@@ -8,6 +8,7 @@ mod garbage;
 mod interleaved;
 mod kill;
 mod model;
+mod previous;
 mod secrets;
 mod served;
 mod size;
@@ -67,12 +68,43 @@ fn sized(generation: u32, leaf: usize, key: usize, chain: &[u32]) -> Record {
         not_after: -i64::from(generation),
         members: vec![MemberRecord {
             key_type: KeyType::Ec,
+            not_before: i64::from(generation) + 1,
+            not_after: i64::from(generation) + 2,
             leaf: part(generation, b'L', leaf),
             key: part(generation, b'K', key).into(),
             chain: chain.iter().map(|i| part(*i, b'I', 900)).collect(),
         }],
     }
 }
+
+/// As it is pushed.
+fn pushed(record: Record) -> Record {
+    Record { source: Source::Pushed, ..record }
+}
+
+/// A publication as most tests need it.
+fn publication<'a>(
+    name: &'a str,
+    record: &'a Record,
+    served: &'a [&'a str],
+    ticket: u64,
+) -> Publication<'a> {
+    Publication {
+        name,
+        record,
+        served,
+        ticket,
+        now_msec: ticket,
+        stat: ticket + 1000,
+        generation: ticket,
+        seen: SEEN,
+        previous: Previous::Drop,
+        expects: Expects::Any,
+    }
+}
+
+/// What the files of all sets hold.
+const SEEN: u64 = 77;
 
 /// As the master reads it at a start.
 fn startup(record: Record) -> Record {
@@ -116,15 +148,22 @@ impl Writer<'_> {
         ticket: u64,
         now_msec: u64,
     ) -> Result<SetId, PublishError> {
-        let stat = ticket + 1000;
-        self.publish(&Publication { name, record, served, ticket, now_msec, stat })
+        self.publish(&Publication { now_msec, ..publication(name, record, served, ticket) })
     }
 }
 
 /// What is known of a lazy set that `test_publish` published with a ticket, and of its id.
 fn entry_of(id: SetId, ticket: u64, now_msec: u64) -> Entry {
-    let stat = ticket + 1000;
-    Entry { id, ticket, last_good: false, is_lazy: true, stat, looked_at: now_msec }
+    Entry {
+        id,
+        ticket,
+        last_good: false,
+        source: Source::Lazy,
+        stat: ticket + 1000,
+        looked_at: now_msec,
+        seen: SEEN,
+        failure: 0,
+    }
 }
 
 impl Store {
@@ -144,6 +183,27 @@ impl Store {
         let ticket = self.next_ticket();
         let lock = TestLock::new();
         self.write(&lock).unwrap().test_serve(name, &startup(record), served, ticket, ticket)
+    }
+
+    /// Publishes a set that takes the place of one that is kept.
+    fn test_keep(&self, name: &str, record: &Record) -> Result<SetId, PublishError> {
+        let lock = TestLock::new();
+        let publication = publication(name, record, &[], self.next_ticket());
+        let mut writer = self.write(&lock).unwrap();
+        writer.publish(&Publication { previous: Previous::Keep, ..publication })
+    }
+
+    /// The record of the previous set of a name, which has a set.
+    fn test_previous(&self, name: &str) -> Option<Record> {
+        match self.details(name) {
+            Lookup::Found(details) => {
+                assert_eq!(self.generation(name), Lookup::Found(details.generation));
+                let (generation, record) = details.previous?;
+                assert!(generation < details.generation);
+                Some(record)
+            }
+            other => panic!("{name}: {other:?}"),
+        }
     }
 
     /// The names of the sets that serve it, sorted; panics when that cannot be said.

@@ -8,7 +8,7 @@ use super::name::Name;
 use super::node::{self, Node, Role};
 use super::word::Link;
 use super::zone::{Torn, Zone};
-use super::{Entry, Exported, Lookup, read};
+use super::{Entry, Exported, Lookup, Surveyed, hash, read, set};
 
 /// A name with its set, by the link to its block; or an alias, by that to its owner's.
 enum Found {
@@ -49,7 +49,7 @@ pub(super) fn export(zone: &Zone) -> Vec<Exported> {
     });
     for (owner, name) in aliases {
         let place = places.get(&owner.0).and_then(|place| all.get_mut(*place));
-        if let Some((_, exported)) = place.filter(|(_, exported)| !exported.entry.is_lazy) {
+        if let Some((_, exported)) = place.filter(|(_, exported)| !exported.entry.is_lazy()) {
             exported.served.push(name);
         }
     }
@@ -59,6 +59,62 @@ pub(super) fn export(zone: &Zone) -> Vec<Exported> {
     }
     all.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
     all.into_iter().map(|(_, exported)| exported).collect()
+}
+
+/// The names in the order of their buckets, and of their bytes within one: the first ones after
+/// `after`, which need not be there any more.
+pub(super) fn page(zone: &Zone, after: Option<&str>, limit: usize) -> Vec<String> {
+    let bucket_of_name = |name: &str| zone.geometry.bucket(hash::of_name(name.as_bytes()));
+    let first = after.map_or(0, bucket_of_name);
+    let mut page = Vec::new();
+    for bucket in first..zone.geometry.buckets {
+        if page.len() >= limit {
+            break;
+        }
+        let mut names = names_of(zone, bucket);
+        names.retain(|name| bucket != first || after.is_none_or(|after| after < name.as_str()));
+        names.sort_unstable();
+        page.extend(names.into_iter().take(limit - page.len()));
+    }
+    page
+}
+
+fn names_of(zone: &Zone, bucket: usize) -> Vec<String> {
+    let mut steps = zone.geometry.longest_chain();
+    let Lookup::Found(found) = read::settle(|| bucket_of(zone, bucket, Want::Names, &mut steps))
+    else {
+        return Vec::new();
+    };
+    let name = |found| match found {
+        Found::Name(_, name, _) => Some(name),
+        Found::Alias(..) => None,
+    };
+    found.into_iter().filter_map(name).collect()
+}
+
+/// All sets, without what is in them.
+pub(super) fn survey(zone: &Zone, visit: &mut dyn FnMut(&Surveyed)) {
+    each_bucket(zone, Want::Names, |bucket, found| {
+        let Found::Name(_, name, block) = found else { return };
+        let entry = read::entry(&block);
+        // One that was replaced since is what it is now.
+        let validity = set::validity(zone, block.set).map_or_else(
+            |Torn| match read::find_name(zone, &name) {
+                Lookup::Found(now) => set::validity(zone, now.set).ok(),
+                Lookup::Absent | Lookup::Contended => None,
+            },
+            Some,
+        );
+        if let Some(members) = validity {
+            visit(&Surveyed {
+                name,
+                source: entry.source,
+                used_msec: zone.get(zone.geometry.used + bucket),
+                failure: entry.failure,
+                members,
+            });
+        }
+    });
 }
 
 /// Visits what is in each bucket. One that never settles is left out, and a damaged zone's walk ends

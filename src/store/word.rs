@@ -3,6 +3,8 @@
 //! Both carry the block's generation, a number that the block was given when its space was
 //! allocated and that no other block has, so a link that outlived its block is noticed.
 
+use crate::record::Source;
+
 const GENERATION_BITS: u32 = 28;
 
 /// The bits of a generation. 0 is none.
@@ -74,6 +76,8 @@ impl Link {
     pub(super) const LAST_GOOD: u64 = 1;
     /// On a name's link to its set: the set was loaded lazily and may be evicted.
     pub(super) const LAZY: u64 = 2;
+    /// On a name's link to its set: the set was pushed. Neither: it was read at a start.
+    pub(super) const PUSHED: u64 = 4;
 
     pub(super) fn new(unit: u32, generation: u64) -> Link {
         Link(generation << 36 | u64::from(unit) << 4)
@@ -98,6 +102,22 @@ impl Link {
 
     pub(super) fn with(self, flag: u64, on: bool) -> Link {
         Link(if on { self.0 | flag } else { self.0 & !flag })
+    }
+
+    /// With the flags that tell where the set came from.
+    pub(super) fn with_source(self, source: Source) -> Link {
+        self.with(Link::LAZY, source == Source::Lazy).with(Link::PUSHED, source == Source::Pushed)
+    }
+
+    /// Where the set came from, by the flags.
+    pub(super) fn source(self) -> Source {
+        if self.has(Link::LAZY) {
+            Source::Lazy
+        } else if self.has(Link::PUSHED) {
+            Source::Pushed
+        } else {
+            Source::Startup
+        }
     }
 
     /// The block alone.
@@ -133,6 +153,10 @@ mod tests {
         assert_eq!((link.unit(), link.generation()), (77, 5));
         assert!(link.has(Link::LAZY) && !link.with(Link::LAST_GOOD, false).has(Link::LAST_GOOD));
         assert!(link.without_flags() == Link::new(77, 5));
+        for source in [Source::Lazy, Source::Startup, Source::Pushed] {
+            assert_eq!(link.with_source(source).source(), source);
+            assert!(link.with_source(source).has(Link::LAST_GOOD));
+        }
         assert_eq!(halves(join(3, 4)), (3, 4));
     }
 }

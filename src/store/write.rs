@@ -5,7 +5,8 @@ use std::sync::atomic::{Ordering, fence};
 use super::index::{self, Spot};
 use super::layout::{BUSY, UNIT_BYTES};
 use super::zone::Zone;
-use super::{Publication, SetId, Store, hash, publish, repair, served};
+use super::{Expects, Publication, SetId, Store, hash, publish, repair, served};
+use crate::record::Record;
 
 /// The lock of the zone: one that is freed when the process that holds it dies.
 pub(crate) trait ZoneLock {
@@ -22,10 +23,18 @@ pub(crate) trait ZoneLock {
 /// before still is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PublishError {
-    /// No room, also without the lazy sets. In bytes; `free` may be in pieces.
+    /// No room, also without previous and lazy sets. In bytes; `free` may be in pieces.
     Full { needed: u64, free: u64 },
-    /// What is there was read later.
+    /// What is there was read later, or is a later generation.
     Overtaken,
+    /// The present set is not the one that was expected.
+    Unexpected { present: Option<u64> },
+}
+
+/// The generation that a name has, where another one was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unexpected {
+    pub(crate) present: Option<u64>,
 }
 
 /// What stops a step of a write.
@@ -33,6 +42,8 @@ pub(crate) enum PublishError {
 pub(super) enum Fault {
     Full,
     Overtaken,
+    /// The generation that there is instead.
+    Unexpected(Option<u64>),
     /// The zone is not as it should be: repair it, and do the whole write again.
     Damaged,
 }
@@ -70,13 +81,14 @@ impl<'a> Writer<'a> {
         Some(writer)
     }
 
-    /// Makes the record the set of the name: readers see the one before or this one, whole. Evicts
-    /// lazy sets for it if need be, and keeps the aliases that both serve.
+    /// Makes the record the set of the name: readers see the one before or this one, whole. Drops
+    /// previous sets and then evicts lazy ones for it if need be, and keeps the aliases that both serve.
     pub(crate) fn publish(&mut self, publication: &Publication<'_>) -> Result<SetId, PublishError> {
         let Publication { name, record, served, .. } = *publication;
         match self.repairing(|| publish::run(&self.zone, publication)) {
             Ok(set) => Ok(SetId(set.without_flags().0)),
             Err(Fault::Overtaken) => Err(PublishError::Overtaken),
+            Err(Fault::Unexpected(present)) => Err(PublishError::Unexpected { present }),
             Err(_) => Err(PublishError::Full {
                 needed: publish::needed_units(name, record, served).saturating_mul(UNIT_BYTES),
                 free: super::free_bytes(&self.zone),
@@ -84,20 +96,61 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Removes the name with its set, and so also from all else that it serves. False when it has
+    /// Removes the name with its sets, and so also from all else that it serves. False when it has
     /// none.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
+        matches!(self.remove_if(name, Expects::Any), Ok(Some(_)))
+    }
+
+    /// As `remove()`, if the present set is the one that is expected; its generation, `None` when
+    /// there was none.
+    pub(crate) fn remove_if(
+        &mut self,
+        name: &str,
+        expects: Expects,
+    ) -> Result<Option<u64>, Unexpected> {
         let zone = self.zone;
         let hash = hash::of_name(name.as_bytes());
-        let mut removed = false;
+        let mut removed = None;
         let done = self.repairing(|| {
-            if let Some(spot) = index::locate(&zone, name.as_bytes(), hash)? {
-                removed = true;
+            let spot = index::locate(&zone, name.as_bytes(), hash)?;
+            let present = publish::generation_of(&zone, spot.as_ref())?;
+            // Not when the first attempt got as far as to remove it.
+            if removed.is_none() {
+                expects.check(present)?;
+            }
+            if let Some(spot) = spot {
+                removed = present;
                 remove(&zone, &spot)?;
             }
             Ok(())
         });
-        removed && done.is_ok()
+        match done {
+            Err(Fault::Unexpected(present)) => Err(Unexpected { present }),
+            Err(_) => Ok(None),
+            Ok(()) => Ok(removed),
+        }
+    }
+
+    /// Wipes the previous set of a name; false when it keeps none.
+    pub(crate) fn drop_previous(&mut self, name: &str) -> bool {
+        let zone = self.zone;
+        let hash = hash::of_name(name.as_bytes());
+        let mut dropped = false;
+        let done = self.repairing(|| {
+            if let Some(spot) = index::locate(&zone, name.as_bytes(), hash)? {
+                dropped |= index::drop_previous(&zone, spot.link.unit())?;
+            }
+            Ok(())
+        });
+        dropped && done.is_ok()
+    }
+
+    /// Gives a name that keeps no previous set one that it had elsewhere, if there is room without
+    /// an eviction. False when there is not, or when there is nothing to be before.
+    pub(crate) fn add_previous(&mut self, name: &str, generation: u64, record: &Record) -> bool {
+        self.repairing(|| publish::add_previous(&self.zone, name, generation, record))
+            .unwrap_or(false)
     }
 
     /// Removes all lazy sets; how many.

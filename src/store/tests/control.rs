@@ -95,3 +95,39 @@ fn one_look_for_all() {
     assert!(writer.claim_look("a.test", new, 40, 50) && writer.note_stat("a.test", new, 1, 50));
     assert!(store.is_current(&stamp) && store.changes() == changes, "the set is the same");
 }
+
+#[test]
+fn counters_count() {
+    let (_, old) = new_store(SMALL);
+    let handshakes = (0..HANDSHAKE_COUNTERS).map(Counter::Handshakes);
+    let failures = (0..FAILURE_COUNTERS).map(Counter::LoadFailures);
+    let all: Vec<Counter> =
+        handshakes.chain(failures).chain([Counter::NoRoom, Counter::StateErrors]).collect();
+    let format = new_store(SMALL).0.image();
+    for (i, counter) in all.iter().enumerate() {
+        old.add(*counter, 1);
+        old.add(*counter, i as u64);
+    }
+    let changed = old.zone.region.image().iter().zip(&format).filter(|(a, b)| a != b).count();
+    assert_eq!(changed, all.len(), "a word each, and no other");
+
+    let (_, new) = new_store(2 * SMALL);
+    new.continue_from(&old);
+    for (i, counter) in all.iter().enumerate() {
+        assert_eq!(new.counter(*counter), 1 + i as u64);
+    }
+    let beyond = [Counter::Handshakes(8), Counter::LoadFailures(24), Counter::Handshakes(255)];
+    for counter in beyond {
+        new.add(counter, 1);
+        assert_eq!(new.counter(counter), 0);
+    }
+}
+
+#[test]
+fn the_clock_goes_on() {
+    let (_, store) = new_store(SMALL);
+    store.start_clock(1_000);
+    assert_eq!(store.next_ticket(), 1_001);
+    store.start_clock(7);
+    assert_eq!(store.next_ticket(), 1_002);
+}

@@ -21,7 +21,7 @@ fn the_first_that_serves_more_and_the_last() {
     let remove: Operation = |writer| assert!(writer.remove("a.test"));
     for (image, operation) in [(&none, fixed), (&one, fixed), (&one, lazy), (&one, remove)] {
         let serves = || match store.find("a.test") {
-            Lookup::Found(entry) if !entry.is_lazy => vec![("a.test".to_owned(), entry.id)],
+            Lookup::Found(entry) if !entry.is_lazy() => vec![("a.test".to_owned(), entry.id)],
             Lookup::Contended => panic!("contended"),
             _ => Vec::new(),
         };

@@ -42,6 +42,11 @@ fn fill(store: &Store) {
     }
     store.test_remove("n3.test");
     store.test_remove("n5.test");
+    for name in ["n0.test", "n1.test", "n4.test", "n9.test"] {
+        let Lookup::Found((_, record)) = store.read(name) else { panic!() };
+        store.test_keep(name, &record).unwrap();
+    }
+    store.test_keep("n6.test", &pushed(sized(6, 300, 99, &[7]))).unwrap();
 }
 
 /// Uses everything there is; then a repair makes it whole.
@@ -53,10 +58,12 @@ fn exercise(region: &Region, random: &mut Random) {
     let lock = TestLock::new();
     for name in names() {
         let _ = (store.find(&name), store.read(&name), store.stamp(&name), store.stats());
-        let _ = store.serving(&name);
+        let _ = (store.serving(&name), store.details(&name), store.generation(&name));
         store.touch(&name, random.next());
     }
     let _ = (store.names(), store.export(), store.fixed_bytes(), store.is_superseded());
+    let _ = (store.page(Some("n3.test"), 5), store.page(None, 100));
+    store.survey(&mut |_| {});
     // What is not 0 there would only keep everybody from writing.
     store.set_superseded(Superseded::No);
     store.clear();
@@ -65,13 +72,24 @@ fn exercise(region: &Region, random: &mut Random) {
         let ticket = store.next_ticket();
         let mut writer = store.write(&lock).unwrap();
         let record = sized(i as u32, random.below(3000), 99, &[7]);
-        match random.below(6) {
+        match random.below(8) {
             0 => {
                 writer.remove(&name);
             }
             1 => {
                 writer.set_last_good(&name, true);
                 writer.claim_look(&name, SetId(random.next()), 1, 2);
+            }
+            6 => {
+                writer.drop_previous(&name);
+                writer.set_failure(&name, 3);
+                writer.add_previous(&name, 0, &record);
+            }
+            7 => {
+                let record = pushed(record);
+                let publication = publication(&name, &record, &["n1.test"], ticket);
+                let keep = Publication { previous: Previous::Keep, ..publication };
+                let _ = writer.publish(&keep);
             }
             2 if i == 9 => {
                 writer.remove_lazy();
@@ -154,13 +172,13 @@ fn circles_and_shared_blocks() {
 
     for victim in &places {
         for other in &places {
-            for word in 0..4 {
+            for word in 0..5 {
                 region.restore(&image);
                 damage(&store.zone, victim, other, word);
                 // Also before any repair.
                 let _ = (store.names(), store.export(), store.fixed_bytes());
                 for name in names() {
-                    let _ = (store.read(&name), store.serving(&name));
+                    let _ = (store.read(&name), store.serving(&name), store.details(&name));
                 }
                 if word == 2 {
                     // A writer that comes by it has it repaired.
@@ -185,6 +203,11 @@ fn damage(zone: &Zone, victim: &Place, other: &Place, word: usize) {
     let at = zone.at(victim.link.unit());
     match (word, victim.node.role) {
         (0, _) => zone.set(at + node::NEXT, other.link.0),
+        (4, Role::Name(_)) => {
+            if let Role::Name(name) = other.node.role {
+                name::set_previous(zone, victim.link.unit(), name.set.without_flags());
+            }
+        }
         (3, _) => zone.set(victim.holder, victim.link.with(Link::LAZY, true).0),
         (1, Role::Name(_)) => {
             if let Role::Name(name) = other.node.role {

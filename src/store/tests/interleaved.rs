@@ -116,7 +116,7 @@ fn any_load_and_any_store_by_another_name() {
             assert!(of_a == 1 || of_a == 0 && may_miss, "{all:?}");
             for serving in all {
                 let before = serving.entry.ticket <= 2;
-                assert!(!serving.entry.is_lazy, "a set that serves itself only");
+                assert!(!serving.entry.is_lazy(), "a set that serves itself only");
                 assert!(before || serving.not_before == 2, "a ticket ahead of its set");
             }
         });
@@ -195,5 +195,51 @@ fn step_by_step<T>(
         if !region.was_done() {
             break;
         }
+    }
+}
+
+/// A name with its previous set is one of the states that it is in, never two halves.
+#[test]
+fn any_load_of_all_details_and_any_store() {
+    const OPERATIONS: [(&str, Operation); 4] = [
+        ("replace, the old one is kept", |store| {
+            store.test_keep("a.test", &third()).unwrap();
+        }),
+        ("replace twice", |store| {
+            store.test_keep("a.test", &third()).unwrap();
+            store.test_keep("a.test", &new()).unwrap();
+        }),
+        ("drop, and put another in its place", |store| {
+            store.write(&TestLock::new()).unwrap().drop_previous("a.test");
+            store.test_publish("b.test", &third()).unwrap();
+        }),
+        ("repair", |store| {
+            store.zone.set(layout::BUSY, 1);
+            drop(store.write(&TestLock::new()));
+        }),
+    ];
+    fn third() -> Record {
+        small(record(5, &[50, 7]))
+    }
+    for (what, operation) in OPERATIONS {
+        println!("{what}");
+        let (region, store) = new_store(SMALL);
+        store.test_publish("a.test", &old()).unwrap();
+        store.test_keep("a.test", &new()).unwrap();
+        let look = |store: &Store| store.details("a.test");
+        step_by_step(&region, store, operation, 40, look, |details| {
+            let Lookup::Found(details) = details else { panic!("{details:?}") };
+            let state = |generation, record, previous| {
+                details.generation == generation
+                    && details.record == record
+                    && (details.previous.is_none() || details.previous == Some(previous))
+            };
+            let first = state(2, new(), (1, old()));
+            let second = state(3, third(), (2, new()));
+            assert!(first || second || state(4, new(), (3, third())), "{details:?}");
+            // The second replacement may have begun.
+            let is_done = details.generation > if what.contains("twice") { 3 } else { 2 };
+            assert!(!is_done || details.previous.is_some(), "{details:?}");
+        });
     }
 }

@@ -13,7 +13,7 @@ const SERVED: [&str; 5] = ["s1.test", "both.test", "t1.test", "new.test", "a.tes
 pub(super) type Operation = fn(&mut Writer<'_>);
 
 /// With the step from one store to the next that kills: the larger ones have many alike.
-const OPERATIONS: [(&str, usize, Operation); 16] = [
+const OPERATIONS: [(&str, usize, Operation); 22] = [
     ("insert", 1, |writer| {
         writer.test_publish("d.test", &small(double(20)), 100, 9).unwrap();
     }),
@@ -66,7 +66,33 @@ const OPERATIONS: [(&str, usize, Operation); 16] = [
         assert!(writer.note_stat("s.test", id, 77, 60));
     }),
     ("remove lazy", 1, |writer| assert_eq!(writer.remove_lazy(), 3)),
+    ("replace, the old one is kept", 1, |writer| {
+        keep(writer, "c.test", &small(double(20)), &[]);
+    }),
+    ("replace, the old one is kept and the one before goes", 1, |writer| {
+        keep(writer, "a.test", &small(record(20, &[7, 20])), &[]);
+    }),
+    ("pushed, the old one is kept and the one before goes", 1, |writer| {
+        let record = pushed(small(record(20, &[5])));
+        keep(writer, "t.test", &record, &["new.test", "both.test"]);
+    }),
+    ("pushed, in the place of all that there was", 1, |writer| {
+        let record = pushed(small(record(20, &[7])));
+        writer.test_serve("t.test", &record, &["both.test"], 100, 9).unwrap();
+    }),
+    ("drop the previous one", 1, |writer| assert!(writer.drop_previous("t.test"))),
+    ("add a previous one, and note what there is", 1, |writer| {
+        assert!(writer.add_previous("s.test", 2, &small(record(20, &[7, 20]))));
+        assert!(writer.set_failure("s.test", 3));
+        let id = id_of(writer, "s.test");
+        assert!(writer.note_look("s.test", id, Look { stat: 8, seen: 9, ticket: 90, now_msec: 7 }));
+    }),
 ];
+
+fn keep(writer: &mut Writer<'_>, name: &str, record: &Record, served: &[&str]) {
+    let publication = publication(name, record, served, 100);
+    writer.publish(&Publication { previous: Previous::Keep, ..publication }).unwrap();
+}
 
 fn id_of(writer: &Writer<'_>, name: &str) -> SetId {
     (Store { zone: writer.zone }).test_entry(name).id
@@ -87,6 +113,8 @@ fn world() -> (Region, Store) {
     fixed("s.test", record(4, &[7, 4]), &["s1.test", "both.test"]);
     fixed("t.test", record(5, &[5]), &["t1.test", "both.test", "a.test"]);
     writer.remove("gone.test");
+    assert!(writer.add_previous("a.test", 0, &small(record(11, &[7, 11]))));
+    assert!(writer.add_previous("t.test", 0, &startup(small(record(15, &[5, 15])))));
     drop(writer);
     (region, store)
 }
@@ -100,6 +128,7 @@ fn key_word(generation: u32) -> u64 {
 #[derive(PartialEq)]
 struct Contents {
     sets: [Option<(Entry, Record)>; 7],
+    previous: [Option<(u64, Record)>; 7],
     /// Of each name that is served, or may be: the sets that it is served from.
     serving: Vec<Vec<(String, SetId)>>,
 }
@@ -111,7 +140,12 @@ impl Contents {
             Lookup::Absent => None,
             Lookup::Contended => panic!("{name}: contended"),
         });
-        Contents { sets, serving: served().map(|name| serving(store, name)).collect() }
+        let previous = NAMES.map(|name| match store.details(name) {
+            Lookup::Found(details) => details.previous,
+            Lookup::Absent => None,
+            Lookup::Contended => panic!("{name}: contended"),
+        });
+        Contents { sets, previous, serving: served().map(|name| serving(store, name)).collect() }
     }
 }
 
@@ -148,12 +182,19 @@ fn assert_old_or_new(store: &Store, old: &Contents, new: &Contents) {
             either(|entry| entry.ticket);
             either(|entry| entry.stat);
             either(|entry| entry.looked_at);
+            either(|entry| entry.seen);
+            either(|entry| entry.failure);
         }
+        // It may be gone before its set is another one, and it is there with the new one.
+        let previous = &now.previous[i];
+        let is_new = id(&now) != id(old);
+        let is_old = !is_new && (*previous == old.previous[i] || previous.is_none());
+        assert!(is_old || *previous == new.previous[i], "{name}: {previous:?}");
         let is_there = |found: &str| found == *name;
         assert_eq!(names.iter().any(|(found, _)| is_there(found)), id(&now).is_some());
         let export = exported.iter().find(|set| is_there(&set.name));
         assert_eq!(export.map(|set| set.entry.id), id(&now));
-        let of_lazy = export.filter(|set| set.entry.is_lazy);
+        let of_lazy = export.filter(|set| set.entry.is_lazy());
         assert!(of_lazy.is_none_or(|set| set.served.is_empty()), "a lazy set serves itself only");
 
         for (i, served) in served().enumerate() {
@@ -172,6 +213,8 @@ fn assert_old_or_new(store: &Store, old: &Contents, new: &Contents) {
 /// The zone works: all of it can be used again, and nothing is left of what was in it.
 fn assert_works(region: &Region, store: &Store, empty: u64) {
     let lock = TestLock::new();
+    // It is large, and stays where it is once it is published.
+    store.test_remove("u.test");
     let mut writer = store.write(&lock).unwrap();
     writer.test_publish("e.test", &record(30, &[7]), 200, 9).unwrap();
     let served = ["new.test", "s1.test"];
@@ -187,7 +230,7 @@ fn assert_works(region: &Region, store: &Store, empty: u64) {
     check(store);
     assert_eq!(store.stats().free_bytes, empty);
     let image = region.image();
-    for generation in [1, 2, 3, 4, 5, 20, 30] {
+    for generation in [1, 2, 3, 4, 5, 11, 15, 20, 30] {
         assert!(!image.contains(&key_word(generation)), "a key is left");
     }
 }
@@ -205,7 +248,7 @@ pub(super) fn killed_after(region: &Region, stores: u64, operation: impl FnOnce(
 fn walk(operation: Operation, step: usize, mut then: impl FnMut(&Region, &Store, [&Contents; 2])) {
     let (region, store) = world();
     let image = region.image();
-    assert!([1, 2, 3, 4, 5].iter().all(|i| image.contains(&key_word(*i))));
+    assert!([1, 2, 3, 4, 5, 11, 15].iter().all(|i| image.contains(&key_word(*i))));
     let old = Contents::of(&store);
     let write = || operation(&mut store.write(&TestLock::new()).unwrap());
     write();

@@ -15,7 +15,7 @@ fn found_by_all_that_it_serves() {
     let id = store.test_serve("a.test", record(1, &[7]), &served).unwrap();
     let serving = Serving {
         name: "a.test".into(),
-        entry: Entry { is_lazy: false, ..entry_of(id, 1, 1) },
+        entry: Entry { source: Source::Startup, ..entry_of(id, 1, 1) },
         not_before: 1,
     };
     for name in served {

@@ -23,7 +23,8 @@ fn names_and_what_they_serve() {
 
     let mut names = store.names();
     names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let fixed_entry = |id, ticket| Entry { is_lazy: false, ..entry_of(id, ticket, ticket) };
+    let fixed_entry =
+        |id, ticket| Entry { source: Source::Startup, ..entry_of(id, ticket, ticket) };
     let expected = [
         ("a.test".to_owned(), fixed_entry(fixed, 2)),
         ("c.test".to_owned(), fixed_entry(other, 4)),
@@ -51,13 +52,13 @@ fn names_and_what_they_serve() {
 /// A copy of all sets is as good as the sets.
 #[test]
 fn exported_and_published_elsewhere() {
-    let (_, old) = new_store(4 * SMALL);
+    let (_, old) = new_store(6 * SMALL);
     for i in 0..20 {
         let (name, served) = (format!("n{i}.test"), [format!("m{i}.test"), "x.test".to_owned()]);
         old.test_publish(&format!("l{i}.test"), &record(i, &[i % 3])).unwrap();
         old.test_serve(&name, double(i), &[&served[0], &served[1]]).unwrap();
     }
-    let (_, new) = new_store(8 * SMALL);
+    let (_, new) = new_store(10 * SMALL);
     new.continue_from(&old);
     let lock = TestLock::new();
     let mut writer = new.write(&lock).unwrap();
