@@ -88,9 +88,8 @@ impl CertificateSet {
 
     /// This set and, of the key types that it lacks, the members of `other`: a push of some key
     /// types on top of what serves.
-    #[allow(dead_code)]
-    pub(crate) fn with_members_of(self, other: &CertificateSet) -> CertificateSet {
-        let mut members = self.members.into_vec();
+    pub(crate) fn with_members_of(&self, other: &CertificateSet) -> CertificateSet {
+        let mut members = self.members.to_vec();
         for member in &other.members {
             if members.iter().all(|own| own.key_type() != member.key_type()) {
                 members.push(member.clone());
@@ -101,7 +100,6 @@ impl CertificateSet {
     }
 
     /// Whether both have the same leaves, chains and, by that, keys.
-    #[allow(dead_code)]
     pub(crate) fn is_same_as(&self, other: &CertificateSet) -> bool {
         let _queue = EmptyErrorQueue;
         self.members.len() == other.members.len()

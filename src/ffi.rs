@@ -1,6 +1,8 @@
 //! OUTBOUND: safe wrappers over what we call in NGINX and OpenSSL, one file per subject.
 
 #[cfg(not(test))]
+pub(crate) mod body;
+#[cfg(not(test))]
 pub(crate) mod clock;
 #[cfg(not(test))]
 pub(crate) mod conf;
@@ -12,9 +14,13 @@ pub(crate) mod http;
 #[cfg(not(test))]
 pub(crate) mod log;
 #[cfg(not(test))]
+pub(crate) mod peer;
+#[cfg(not(test))]
 pub(crate) mod pool;
 pub(crate) mod region;
 #[cfg(not(test))]
 pub(crate) mod shm;
 #[cfg(not(test))]
 pub(crate) mod ssl_ctx;
+#[cfg(not(test))]
+pub(crate) mod suspend;

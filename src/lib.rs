@@ -5,11 +5,12 @@
 //! - `api`: the answers of the content handlers.
 //! - `lookup`: a server name to a certificate set; the only place that knows the order.
 //! - `takeover`, `startup`: what a zone begins with, in the master.
+//! - `precedence`: which of several sets serves a name.
 //! - `replacement`, `host`: what may take the place of what serves, and what the core asks of the
 //!   process that it runs in; `seen`: what the zone knows of directories.
 //! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
 //!   what makes a good set.
-//! - `record`, `server_name`: plain data.
+//! - `record`, `server_name`, `peer`: plain data.
 //! - `ffi`: safe wrappers over what we call in NGINX and OpenSSL.
 
 #![cfg_attr(test, allow(dead_code, unused_imports))]
@@ -24,6 +25,8 @@ mod lookup;
 #[cfg(not(test))]
 #[allow(unsafe_code)]
 mod module;
+mod peer;
+mod precedence;
 mod record;
 mod replacement;
 mod seen;

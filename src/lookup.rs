@@ -283,6 +283,15 @@ impl Resolver {
         }
     }
 
+    pub(crate) fn seen_files(&mut self, _name: &ServerName) -> u64 {
+        0
+    }
+
+    /// What sets are parsed with in this worker.
+    pub(crate) fn parser(&mut self) -> &mut Parser {
+        &mut self.parser
+    }
+
     /// Drops parsed sets that are no longer current.
     pub(crate) fn sweep(&mut self) {
         self.cache.sweep(&self.store);

@@ -1,5 +1,7 @@
 //! INBOUND: what NGINX and OpenSSL call. The tables; every entry goes through `boundary::guard`.
 
+mod api_directive;
+mod api_handler;
 mod boundary;
 mod clear_handler;
 mod conf;
@@ -30,7 +32,7 @@ const VERSION: &str = concat!(
     env!("NGINX_VERSION")
 );
 
-static mut NGX_HTTP_RUST_SHARED_CERT_COMMANDS: [ngx_command_t; 4] = [
+static mut NGX_HTTP_RUST_SHARED_CERT_COMMANDS: [ngx_command_t; 5] = [
     ngx_command_t {
         name: ngx_string!("rust_shared_cert_zone"),
         type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_1MORE) as ngx_uint_t,
@@ -55,6 +57,14 @@ static mut NGX_HTTP_RUST_SHARED_CERT_COMMANDS: [ngx_command_t; 4] = [
         offset: 0,
         post: ptr::null_mut(),
     },
+    ngx_command_t {
+        name: ngx_string!("rust_shared_cert_api"),
+        type_: (NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12) as ngx_uint_t,
+        set: Some(directives::cmd_set_api),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
     ngx_command_t::empty(),
 ];
 
@@ -66,7 +76,7 @@ static NGX_HTTP_RUST_SHARED_CERT_MODULE_CTX: ngx_http_module_t = ngx_http_module
     create_srv_conf: Some(conf::create_srv_conf),
     merge_srv_conf: Some(conf::merge_srv_conf),
     create_loc_conf: Some(conf::create_loc_conf),
-    merge_loc_conf: None,
+    merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
 /// The module; NGINX writes its indexes into it when it loads it.

@@ -4,12 +4,14 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_OK, ngx_buf_t, ngx_chain_t,
-    ngx_connection_t, ngx_create_temp_buf, ngx_http_arg, ngx_http_discard_request_body,
-    ngx_http_output_filter, ngx_http_request_t, ngx_http_send_header, ngx_int_t, ngx_list_push,
-    ngx_palloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_unescape_uri,
+    ngx_connection_t, ngx_create_temp_buf, ngx_http_arg, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_discard_request_body, ngx_http_finalize_request,
+    ngx_http_output_filter, ngx_http_request_t, ngx_http_send_header, ngx_int_t, ngx_list_part_t,
+    ngx_list_push, ngx_palloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, ngx_unescape_uri,
 };
 
 use super::log::Log;
+use super::pool::keep_in_pool;
 
 /// One request, within one call from NGINX.
 pub(crate) struct Request(*mut ngx_http_request_t);
@@ -38,6 +40,84 @@ impl Request {
     pub(crate) unsafe fn loc_conf<T>(&self, index: usize) -> Option<&T> {
         // SAFETY: by the contract; loc_conf has an entry for each HTTP module.
         unsafe { (*(*self.0).loc_conf.add(index)).cast::<T>().as_ref() }
+    }
+
+    /// As in `NGX_HTTP_GET`; 0 is a method that NGINX does not know.
+    pub(crate) fn method(&self) -> u32 {
+        // SAFETY: r is valid.
+        unsafe { (*self.0).method as u32 }
+    }
+
+    /// Whether a client sent it: not a part of another request's answer, nor a mirrored one.
+    pub(crate) fn is_main(&self) -> bool {
+        // SAFETY: r is valid; main is r or the request that r is a part of.
+        unsafe { ptr::eq(self.0, (*self.0).main) }
+    }
+
+    /// The decoded, normalized path.
+    pub(crate) fn path(&self) -> &[u8] {
+        // SAFETY: r is valid, and the text is in its pool.
+        unsafe { (*self.0).uri.as_bytes() }
+    }
+
+    /// What the client asked for, as it came.
+    pub(crate) fn raw_uri(&self) -> &[u8] {
+        // SAFETY: as in path().
+        unsafe { (*self.0).unparsed_uri.as_bytes() }
+    }
+
+    /// The query string, as it came.
+    pub(crate) fn query(&self) -> &[u8] {
+        // SAFETY: as in path().
+        unsafe { (*self.0).args.as_bytes() }
+    }
+
+    /// The name of the location that the request is in.
+    pub(crate) fn location_name(&self) -> &[u8] {
+        // SAFETY: the core module has a location configuration for each request.
+        unsafe {
+            let core = (*(*self.0).loc_conf.add(ngx_http_core_module.ctx_index))
+                .cast::<ngx_http_core_loc_conf_t>();
+            (*core).name.as_bytes()
+        }
+    }
+
+    /// The length of the body that the client announced; `None` when it did not.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        // SAFETY: r is valid.
+        u64::try_from(unsafe { (*self.0).headers_in.content_length_n }).ok()
+    }
+
+    /// The values of a header of the request, joined as RFC 9110 (section 5.3) has it.
+    pub(crate) fn header(&self, name: &str) -> Option<Vec<u8>> {
+        let mut joined: Option<Vec<u8>> = None;
+        // SAFETY: the list is the request's, of ngx_table_elt_t in parts of nelts each.
+        unsafe {
+            let mut part: *const ngx_list_part_t = &raw const (*self.0).headers_in.headers.part;
+            while let Some(fields) = part.as_ref() {
+                for i in 0..fields.nelts {
+                    let field = &*fields.elts.cast::<ngx_table_elt_t>().add(i);
+                    if !field.key.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+                        continue;
+                    }
+                    match &mut joined {
+                        Some(value) => {
+                            value.extend_from_slice(b", ");
+                            value.extend_from_slice(field.value.as_bytes());
+                        }
+                        None => joined = Some(field.value.as_bytes().to_vec()),
+                    }
+                }
+                part = fields.next;
+            }
+        }
+        joined
+    }
+
+    /// Ends the request with what the sending came to. The request may be gone after that.
+    pub(crate) fn finalize(&self, rc: ngx_int_t) {
+        // SAFETY: r is valid, and its handler returns without a further use of it.
+        unsafe { ngx_http_finalize_request(self.0, rc) }
     }
 
     pub(crate) fn is_get_head_or_post(&self) -> bool {
@@ -80,9 +160,10 @@ impl Request {
         }
     }
 
-    /// Adds a header to the answer. Both texts are static: NGINX keeps pointers to them.
-    fn add_header(&self, key: &'static str, value: &'static str) -> bool {
-        // SAFETY: the list is r's own; static texts outlive the request.
+    /// Adds a header to the answer; false when memory is short.
+    pub(crate) fn add_header(&self, key: &'static str, value: &str) -> bool {
+        let Some(value) = self.keep_text(value) else { return false };
+        // SAFETY: the list is r's own; the key is static, the value in the request's pool.
         unsafe {
             let h = ngx_list_push(&raw mut (*self.0).headers_out.headers).cast::<ngx_table_elt_t>();
             if h.is_null() {
@@ -92,7 +173,7 @@ impl Request {
             ptr::write_bytes(h, 0, 1);
             (*h).hash = 1;
             (*h).key = ngx_str_t { len: key.len(), data: key.as_ptr().cast_mut() };
-            (*h).value = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
+            (*h).value = value;
             true
         }
     }
@@ -107,6 +188,8 @@ impl Request {
         // written within it; the chain link lives until ngx_http_output_filter() copied it.
         unsafe {
             (*r).headers_out.status = ngx_uint_t::from(status);
+            // If-Match is the call's own: NGINX's filter would make a 412 of what has succeeded.
+            (*r).set_disable_not_modified(1);
             (*r).headers_out.content_length_n = body.len() as _;
             let text =
                 ngx_str_t { len: content_type.len(), data: content_type.as_ptr().cast_mut() };
@@ -132,6 +215,27 @@ impl Request {
             link.write(ngx_chain_t { buf, next: ptr::null_mut() });
             ngx_http_output_filter(r, link)
         }
+    }
+
+    /// Keeps a value as the request's own of a module, for as long as the request lives; `None` when
+    /// memory is short.
+    pub(crate) fn keep<T>(&self, index: usize, value: T) -> Option<&mut T> {
+        // SAFETY: the pool is the request's; ctx has an entry for each HTTP module. A value that was
+        // kept before is dropped with the pool, but is not reached any more.
+        unsafe {
+            let mut kept = keep_in_pool((*self.0).pool, value)?;
+            *(*self.0).ctx.add(index) = kept.as_ptr().cast();
+            Some(kept.as_mut())
+        }
+    }
+
+    /// What `keep()` has kept.
+    ///
+    /// # Safety
+    /// The module's entry is NULL or a `T`, and nobody else has a reference to it.
+    pub(crate) unsafe fn kept<T>(&self, index: usize) -> Option<&mut T> {
+        // SAFETY: by the contract.
+        unsafe { (*(*self.0).ctx.add(index)).cast::<T>().as_mut() }
     }
 
     /// Memory that lives as long as the request; `None` when there is none.

@@ -6,12 +6,13 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_ssl_module,
-    ngx_http_ssl_srv_conf_t, ngx_str_t,
+    ngx_array_create, ngx_array_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_ssl_module, ngx_http_ssl_srv_conf_t, ngx_str_t,
 };
 
 use super::boundary::guard;
 use super::zone::ZoneConf;
+use crate::api::access::Write;
 use crate::ffi::conf::{CONF_ERROR, CONF_OK, Position, emerg_plain};
 use crate::ffi::log::Log;
 use crate::ffi::pool::keep_in_pool;
@@ -44,6 +45,8 @@ pub(super) struct MainConf {
     pub(super) zones: RefCell<Vec<Rc<ZoneConf>>>,
     /// Zones named by directives, to be resolved.
     pub(super) references: RefCell<Vec<Rc<ZoneRef>>>,
+    /// All locations with an API.
+    pub(super) apis: RefCell<Vec<Rc<ApiConf>>>,
     /// Whether a server uses a zone: only then are SSL contexts hooked.
     pub(super) in_use: Cell<bool>,
     /// What the SSL module has for the http level; set just before servers are merged.
@@ -91,6 +94,13 @@ impl ServerConf {
 #[derive(Default)]
 pub(super) struct LocationConf {
     pub(super) clear: RefCell<Option<Rc<ZoneRef>>>,
+    pub(super) api: RefCell<Option<Rc<ApiConf>>>,
+}
+
+/// `rust_shared_cert_api` of a location.
+pub(super) struct ApiConf {
+    pub(super) zone: Rc<ZoneRef>,
+    pub(super) write: Write,
 }
 
 /// Puts a value into the cycle's pool, which drops it with the cycle. NULL when memory is short.
@@ -118,6 +128,57 @@ pub(super) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_v
 pub(super) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: called by NGINX with a valid cf.
     unsafe { create::<LocationConf>("create_loc_conf", cf) }
+}
+
+pub(super) unsafe extern "C" fn merge_loc_conf(
+    cf: *mut ngx_conf_t,
+    prev: *mut c_void,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: cf is NGINX's; prev and conf are what create_loc_conf() made.
+    let (log, prev, conf) = unsafe {
+        (
+            Log::from_raw((*cf).log),
+            prev.cast::<LocationConf>().as_ref(),
+            conf.cast::<LocationConf>().as_ref(),
+        )
+    };
+    guard("merge_loc_conf", log, CONF_ERROR, || {
+        let (Some(prev), Some(conf)) = (prev, conf) else { return CONF_ERROR };
+        // SAFETY: cf->ctx is the location's while it is merged; the core module was merged before.
+        let Some(core) = (unsafe { core_loc_conf(cf).as_mut() }) else { return CONF_ERROR };
+        // `limit_except` and `if` are locations of their own within one.
+        if core.noname() != 0 {
+            inherit(&prev.clear, &conf.clear);
+            inherit(&prev.api, &conf.api);
+            if conf.clear.borrow().is_some() && core.handler.is_none() {
+                core.handler = Some(super::clear_handler::handle);
+            }
+        }
+        if conf.api.borrow().is_some() {
+            super::api_handler::keep_body_in_memory(core);
+        }
+        CONF_OK
+    })
+}
+
+fn inherit<T>(prev: &RefCell<Option<Rc<T>>>, conf: &RefCell<Option<Rc<T>>>) {
+    let mut conf = conf.borrow_mut();
+    if conf.is_none() {
+        conf.clone_from(&prev.borrow());
+    }
+}
+
+/// The core module's configuration of the location that is being read or merged.
+///
+/// # Safety
+/// `cf` is in a location, or NGINX is merging one with it.
+pub(super) unsafe fn core_loc_conf(cf: *mut ngx_conf_t) -> *mut ngx_http_core_loc_conf_t {
+    // SAFETY: by the contract.
+    unsafe {
+        let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
+        (*(*ctx).loc_conf.add(ngx_http_core_module.ctx_index)).cast()
+    }
 }
 
 /// Our main configuration, from the http context that is being read.

@@ -3,11 +3,11 @@
 use std::ffi::{c_char, c_void};
 use std::rc::Rc;
 
-use nginx_sys::{ngx_command_t, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_module};
+use nginx_sys::{ngx_command_t, ngx_conf_t};
 
 use super::boundary::guard;
-use super::conf::{LocationConf, ServerConf, Setting, ZoneRef};
-use super::zone_directive;
+use super::conf::{LocationConf, ServerConf, Setting, ZoneRef, core_loc_conf};
+use super::{api_directive, zone_directive};
 use crate::ffi::conf::{CONF_ERROR, CONF_OK, Conf};
 use crate::ffi::log::Log;
 use crate::server_name::ServerName;
@@ -66,8 +66,18 @@ pub(super) unsafe extern "C" fn cmd_set_clear(
     unsafe { handle("rust_shared_cert_clear", cf, conf, set_clear) }
 }
 
+/// `rust_shared_cert_api NAME [write=off|unix[:USER,...]|on]`: see `api_directive`.
+pub(super) unsafe extern "C" fn cmd_set_api(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: NGINX's arguments; the table says NGX_HTTP_LOC_CONF_OFFSET.
+    unsafe { handle("rust_shared_cert_api", cf, conf, api_directive::set_api) }
+}
+
 /// What a directive handler returns to make NGINX print `"NAME" directive TEXT`.
-fn refuse(text: &'static std::ffi::CStr) -> *mut c_char {
+pub(super) fn refuse(text: &'static std::ffi::CStr) -> *mut c_char {
     text.as_ptr().cast_mut()
 }
 
@@ -76,7 +86,7 @@ pub(super) fn invalid_parameter(cf: &Conf, word: &[u8]) -> *mut c_char {
 }
 
 /// A name in a directive that must be a zone of this configuration.
-fn zone_ref(cf: &Conf, name: &[u8]) -> Result<Rc<ZoneRef>, *mut c_char> {
+pub(super) fn zone_ref(cf: &Conf, name: &[u8]) -> Result<Rc<ZoneRef>, *mut c_char> {
     let text = std::str::from_utf8(name)
         .map_err(|_| cf.emerg(format_args!("invalid zone name \"{}\"", name.escape_ascii())))?;
     let reference = Rc::new(ZoneRef::new(text.to_owned(), cf.position()));
@@ -122,11 +132,6 @@ fn set_clear(cf: &Conf, conf: &LocationConf) -> Handled {
     *conf.clear.borrow_mut() = Some(zone_ref(cf, name)?);
 
     // SAFETY: the directive stands in a location, whose core configuration exists.
-    unsafe {
-        let ctx = (*cf.as_ptr()).ctx.cast::<nginx_sys::ngx_http_conf_ctx_t>();
-        let core_index = ngx_http_core_module.ctx_index;
-        let core = (*(*ctx).loc_conf.add(core_index)).cast::<ngx_http_core_loc_conf_t>();
-        (*core).handler = Some(super::clear_handler::handle);
-    }
+    unsafe { (*core_loc_conf(cf.as_ptr())).handler = Some(super::clear_handler::handle) };
     Ok(())
 }

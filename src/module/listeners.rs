@@ -66,15 +66,18 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
     guard("postconfiguration", log, NGX_ERROR as ngx_int_t, || {
         // SAFETY: cf is inside the http block.
         let Some(main) = (unsafe { main_conf(cf) }) else { return NGX_ERROR as ngx_int_t };
-        if !main.in_use.get() {
-            return NGX_OK as ngx_int_t;
-        }
         // SAFETY: the core module's main configuration is in the http context of cf.
         let core = unsafe {
             let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
             let index = ngx_http_core_module.ctx_index;
-            &*(*(*ctx).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
+            &mut *(*(*ctx).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
         };
+        if !main.apis.borrow().is_empty() && super::api_handler::register(core).is_none() {
+            return NGX_ERROR as ngx_int_t;
+        }
+        if !main.in_use.get() {
+            return NGX_OK as ngx_int_t;
+        }
         // SAFETY: servers is an array of pointers to the servers.
         for server in unsafe { pointers(&core.servers) } {
             // SAFETY: one of the servers of the http block.

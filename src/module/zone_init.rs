@@ -135,6 +135,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
     let store = Store::format(region).map_err(Failure::Store)?;
     zone.begin_with(shared, store);
     let host = zone.host(shared, log);
+    store.start_clock(first_generation(host.unix_seconds()));
 
     let load = zone.settings.load;
     if let Some(old) = store_before(zone)? {
@@ -154,6 +155,12 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
         Load::Off => {}
     }
     Ok(())
+}
+
+/// Where the numbers of generations begin, so that none is given again after a restart: ahead of all
+/// that a zone could have given before, at a million a second. Numbers stay exact in JSON, below 2^53.
+fn first_generation(unix_seconds: i64) -> u64 {
+    u64::try_from(unix_seconds).unwrap_or_default() << 20
 }
 
 /// The zone of this name in the running cycle, where that is one of ours with another size or made

@@ -24,7 +24,8 @@ use Test::More;
 use Test::SharedCert::Util;
 
 use base qw/
-	Test::SharedCert::Certificates Test::SharedCert::Clients Test::SharedCert::Memory Exporter
+	Test::SharedCert::Api Test::SharedCert::Certificates Test::SharedCert::Clients
+	Test::SharedCert::Memory Exporter
 /;
 
 our @EXPORT = qw/ wait_for slurp spew run_command openssl /;

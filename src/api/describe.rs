@@ -1,0 +1,130 @@
+//! Sets as JSON; nothing of their keys.
+
+use std::fmt::Write;
+
+use openssl::sha::sha256;
+use serde_json::{Value, json};
+
+use crate::certificate::names_of_leaves;
+use crate::precedence::in_order;
+use crate::record::{MemberRecord, Record, Source};
+use crate::server_name::ServerName;
+use crate::store::{Details, Lookup, Store};
+
+/// What a set is and what it serves.
+pub(super) fn set(name: &str, details: &Details, store: &Store, now: i64) -> Value {
+    let record = &details.record;
+    let (serves, shadowed) = serves(name, record, store, now);
+    json!({
+        "name": name,
+        "generation": details.generation,
+        "source": source(record.source),
+        "serves": serves,
+        "shadowed": shadowed,
+        "not_before": record.not_before,
+        "not_after": record.not_after,
+        "certificates": certificates(record),
+        "previous": details.previous.as_ref().map(|(generation, record)| json!({
+            "generation": generation,
+            "not_before": record.not_before,
+            "not_after": record.not_after,
+            "certificates": certificates(record),
+        })),
+    })
+}
+
+/// What a push that is only checked would make.
+pub(super) fn dry_run(name: &str, record: &Record, present: Option<u64>) -> Value {
+    let names = names_of_leaves(record).unwrap_or_default();
+    let names = names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
+    json!({
+        "name": name,
+        "dry_run": true,
+        "present_generation": present,
+        "covers": names.map(|name| shown(&name)).collect::<Vec<_>>(),
+        "not_before": record.not_before,
+        "not_after": record.not_after,
+        "certificates": certificates(record),
+    })
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Lazy => "lazy",
+        Source::Startup => "startup",
+        Source::Pushed => "pushed",
+    }
+}
+
+fn certificates(record: &Record) -> Vec<Value> {
+    record.members.iter().map(certificate).collect()
+}
+
+fn certificate(member: &MemberRecord) -> Value {
+    json!({
+        "key_type": member.key_type.as_str(),
+        "fingerprint": hex(&sha256(&member.leaf)),
+        "not_before": member.not_before,
+        "not_after": member.not_after,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The names that a set serves, and those that it would serve if another did not.
+pub(super) fn serves(
+    name: &str,
+    record: &Record,
+    store: &Store,
+    now: i64,
+) -> (Vec<String>, Vec<Value>) {
+    let (mut serves, mut shadowed) = (Vec::new(), Vec::new());
+    let Some(own) = ServerName::from_operator(name.as_bytes()) else { return (serves, shadowed) };
+    for covered in names_of_leaves(record).unwrap_or_default() {
+        let Some(covered) = ServerName::from_operator(covered.as_bytes()) else { continue };
+        if record.source == Source::Lazy && !is_read_for(&own, &covered) {
+            continue;
+        }
+        match first_choice(&covered, store, now) {
+            Some(other) if other != name => {
+                shadowed.push(json!({ "name": shown(&covered), "by": other }));
+            }
+            _ => serves.push(shown(&covered)),
+        }
+    }
+    (serves, shadowed)
+}
+
+/// Whether the files of NAME are a candidate for a name.
+fn is_read_for(own: &ServerName, name: &ServerName) -> bool {
+    let is_own = |candidate: Option<ServerName>| candidate.as_ref() == Some(own);
+    name == own || is_own(name.wildcard()) || is_own(name.parent())
+}
+
+/// The set that is not lazy and serves a name.
+pub(super) fn first_choice(name: &ServerName, store: &Store, now: i64) -> Option<String> {
+    let sets = in_order(store, name, name.wildcard().as_ref())?;
+    let has_expired = |set: &str| match store.details(set) {
+        Lookup::Found(details) => details.record.not_after < now,
+        Lookup::Absent | Lookup::Contended => true,
+    };
+    let first = match sets.as_slice() {
+        [] => return None,
+        [only] => only,
+        [first, ..] => sets.iter().find(|set| !has_expired(&set.name)).unwrap_or(first),
+    };
+    Some(first.name.clone())
+}
+
+/// A server name as certificates write it.
+pub(super) fn shown(name: &ServerName) -> String {
+    match name.as_str().strip_prefix("_.") {
+        Some(parent) => format!("*.{parent}"),
+        None => name.to_string(),
+    }
+}

@@ -1,0 +1,296 @@
+//! Calls that change the set of a NAME: what is to be done is found out first, then done by one
+//! step under the zone's lock, which is tried until it can be had.
+
+mod prepare;
+
+use openssl::sha::sha256;
+use serde_json::{Value, json};
+
+use super::precondition::{self, Precondition};
+use super::reply::Reply;
+use super::route::PutOptions;
+use super::{Context, describe, show};
+use crate::certificate::{CertificateSet, SetError};
+use crate::lookup::Load;
+use crate::record::Record;
+use crate::server_name::ServerName;
+use crate::store::{Expects, Lookup, Previous, Publication, PublishError, Writer};
+
+/// A change that was asked for.
+pub(crate) struct Change {
+    name: ServerName,
+    precondition: Precondition,
+    kind: Kind,
+}
+
+enum Kind {
+    Put { set: CertificateSet, digest: [u8; 16], options: PutOptions },
+    Delete,
+    Rollback { force: bool },
+    DropPrevious,
+}
+
+/// A change that may be made, as the zone was a moment ago.
+pub(crate) struct Prepared {
+    name: ServerName,
+    expects: Expects,
+    /// A caller's own condition: when it does not hold any more, that is the answer.
+    is_conditional: bool,
+    kind: PreparedKind,
+}
+
+enum PreparedKind {
+    Publish(Box<NewSet>),
+    Remove {
+        /// The names that it serves.
+        served: Vec<ServerName>,
+    },
+    DropPrevious,
+}
+
+/// A set that is to be published.
+struct NewSet {
+    record: Record,
+    served: Vec<String>,
+    generation: u64,
+    previous: Previous,
+    /// As `store::Entry`.
+    stat: u64,
+    seen: u64,
+    /// As in the log.
+    verb: &'static str,
+    is_new: bool,
+}
+
+/// Why a change is not made.
+pub(crate) enum Refused {
+    With(Reply),
+    /// Another process is writing: the same again, later.
+    Busy,
+    /// The set changed meanwhile: to be prepared anew.
+    Changed,
+}
+
+impl From<Reply> for Refused {
+    fn from(reply: Reply) -> Refused {
+        Refused::With(reply)
+    }
+}
+
+impl Change {
+    /// A push: `body` is PEM, the certificates and keys of a set.
+    pub(crate) fn put(
+        name: ServerName,
+        precondition: Precondition,
+        options: PutOptions,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Change, Reply> {
+        let set = CertificateSet::from_bundle(body, context.resolver.parser())
+            .map_err(|error| bad_body(error))?;
+        let [digest, _] = halves(sha256(body));
+        Ok(Change { name, precondition, kind: Kind::Put { set, digest, options } })
+    }
+
+    pub(crate) fn delete(name: ServerName, precondition: Precondition) -> Change {
+        Change { name, precondition, kind: Kind::Delete }
+    }
+
+    pub(crate) fn rollback(name: ServerName, precondition: Precondition, force: bool) -> Change {
+        Change { name, precondition, kind: Kind::Rollback { force } }
+    }
+
+    pub(crate) fn drop_previous(name: ServerName, precondition: Precondition) -> Change {
+        Change { name, precondition, kind: Kind::DropPrevious }
+    }
+
+    /// Makes the change, where there is no state directory.
+    pub(crate) fn make(&self, context: &mut Context<'_>) -> Result<Reply, Refused> {
+        self.prepare(context)?.commit(context)
+    }
+}
+
+fn halves(digest: [u8; 32]) -> [[u8; 16]; 2] {
+    let (first, second) = digest.split_at(16);
+    [first, second].map(|half| half.try_into().unwrap_or_default())
+}
+
+/// What cannot be read at all is 400; what is PEM and no set is 422.
+fn bad_body(error: SetError) -> Reply {
+    let is_no_pem = matches!(
+        error,
+        SetError::Empty
+            | SetError::NotPem
+            | SetError::Der
+            | SetError::Truncated
+            | SetError::Encoding
+            | SetError::Certificate(_)
+            | SetError::Key(_)
+    );
+    if is_no_pem {
+        Reply::problem(400, "the body is not PEM", &error.to_string())
+    } else {
+        unusable(&error.to_string())
+    }
+}
+
+fn unusable(reason: &str) -> Reply {
+    Reply::problem(422, "the certificate cannot be used", reason)
+}
+
+impl Prepared {
+    /// Makes the change in the zone, if that is still as it was.
+    pub(crate) fn commit(&self, context: &mut Context<'_>) -> Result<Reply, Refused> {
+        let store = context.store;
+        let Some(mut writer) = store.write(context.host.lock()) else {
+            return Err(if store.is_superseded() { superseded().into() } else { Refused::Busy });
+        };
+        match &self.kind {
+            PreparedKind::Publish(new) => {
+                self.publish(new, &mut writer, context)?;
+                drop(writer);
+                Ok(self.published(new, context))
+            }
+            PreparedKind::Remove { served } => {
+                writer
+                    .remove_if(self.name.as_str(), self.expects)
+                    .map_err(|unexpected| self.unexpected(unexpected.present))?;
+                drop(writer);
+                Ok(self.removed(served, context))
+            }
+            PreparedKind::DropPrevious => {
+                let dropped = writer.drop_previous(self.name.as_str());
+                drop(writer);
+                if !dropped {
+                    return Err(no_previous(&self.name).into());
+                }
+                context
+                    .host
+                    .notice(format_args!("certificate \"{}\": previous one dropped", self.name));
+                let body = json!({ "name": self.name.as_str(), "dropped": true });
+                Ok(Reply::json(200, &body))
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        new: &NewSet,
+        writer: &mut Writer<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), Refused> {
+        let served: Vec<&str> = new.served.iter().map(String::as_str).collect();
+        let publication = Publication {
+            name: self.name.as_str(),
+            record: &new.record,
+            served: &served,
+            ticket: new.generation,
+            generation: new.generation,
+            now_msec: context.host.monotonic_msec(),
+            stat: new.stat,
+            seen: new.seen,
+            previous: new.previous,
+            expects: self.expects,
+        };
+        match writer.publish(&publication) {
+            // Overtaken: a later push is there already, before any handshake could meet this one.
+            Ok(_) | Err(PublishError::Overtaken) => Ok(()),
+            Err(PublishError::Unexpected { present }) => Err(self.unexpected(present)),
+            Err(PublishError::Full { needed, free }) => {
+                let detail = format!(
+                    "{needed} bytes are needed, {free} are free: make the zone larger, or delete sets"
+                );
+                Err(Reply::problem(507, "the zone is full", &detail).into())
+            }
+        }
+    }
+
+    fn unexpected(&self, present: Option<u64>) -> Refused {
+        if self.is_conditional { precondition::failed(present).into() } else { Refused::Changed }
+    }
+
+    fn published(&self, new: &NewSet, context: &Context<'_>) -> Reply {
+        let name = self.name.as_str();
+        context.host.notice(format_args!(
+            "certificate \"{name}\" {}, generation {}",
+            new.verb, new.generation
+        ));
+        let status = if new.is_new { 201 } else { 200 };
+        let Lookup::Found(details) = context.store.details(name) else {
+            // Removed again by now.
+            let body = json!({ "name": name, "changed": true, "generation": new.generation });
+            return Reply::json(status, &body).with_etag(new.generation);
+        };
+        let now = context.host.unix_seconds();
+        let body = with_changed(describe::set(name, &details, &context.store, now), true);
+        Reply::json(status, &body).with_etag(details.generation)
+    }
+
+    fn removed(&self, served: &[ServerName], context: &mut Context<'_>) -> Reply {
+        context.host.notice(format_args!("certificate \"{}\" removed", self.name));
+        let now = context.host.unix_seconds();
+        let names: Vec<Value> = served
+            .iter()
+            .map(|name| {
+                let by = describe::first_choice(name, &context.store, now);
+                json!({ "name": describe::shown(name), "by": by })
+            })
+            .collect();
+        let files = match context.settings.load {
+            Load::Lazy => Some("they are read at the next handshake, where there are any"),
+            Load::Startup => Some("they are read at the next reload, where there are any"),
+            Load::Off => None,
+        };
+        Reply::json(
+            200,
+            &json!({
+                "name": self.name.as_str(),
+                "removed": true,
+                "names": names,
+                "files": files,
+            }),
+        )
+    }
+}
+
+fn with_changed(mut set: Value, changed: bool) -> Value {
+    if let Some(members) = set.as_object_mut() {
+        members.insert("changed".to_owned(), changed.into());
+    }
+    set
+}
+
+fn no_previous(name: &ServerName) -> Reply {
+    let detail = format!("no previous generation of \"{name}\" is kept");
+    Reply::problem(404, "no previous generation", &detail)
+}
+
+/// The answer where this worker's zone is no longer the one in use.
+pub(crate) fn superseded() -> Reply {
+    Reply::try_again(
+        "the zone is being replaced",
+        "a reload with another size of the zone is under way; try again",
+        1,
+    )
+}
+
+/// The answer when other processes were writing for too long.
+pub(crate) fn locked() -> Reply {
+    Reply::try_again(
+        "the zone is locked",
+        "another process is writing, or was stopped while it was; try again",
+        5,
+    )
+}
+
+/// The set of a NAME that a call is about.
+fn present_or_not_found(
+    name: &ServerName,
+    context: &Context<'_>,
+) -> Result<crate::store::Details, Refused> {
+    match context.store.details(name.as_str()) {
+        Lookup::Found(details) => Ok(details),
+        Lookup::Absent => Err(show::not_found(name).into()),
+        Lookup::Contended => Err(Refused::Busy),
+    }
+}

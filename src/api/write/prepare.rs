@@ -1,0 +1,181 @@
+//! Whether a change may be made, and what it then is.
+
+use super::{
+    Change, Kind, NewSet, Prepared, PreparedKind, Refused, no_previous, present_or_not_found,
+    superseded, unusable, with_changed,
+};
+use crate::api::reply::Reply;
+use crate::api::route::PutOptions;
+use crate::api::{Context, describe};
+use crate::certificate::{CertificateSet, names_of_leaves};
+use crate::record::Source;
+use crate::replacement::judge;
+use crate::server_name::ServerName;
+use crate::store::{Details, Expects, Lookup, Previous};
+
+/// A certificate that becomes valid this soon is taken for valid, s.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+impl Change {
+    /// Looks at what is there, and changes nothing.
+    pub(crate) fn prepare(&self, context: &mut Context<'_>) -> Result<Prepared, Refused> {
+        if context.store.is_superseded() {
+            return Err(superseded().into());
+        }
+        match &self.kind {
+            Kind::Put { set, digest, options } => self.put_set(set, *digest, *options, context),
+            Kind::Delete => self.remove(context),
+            Kind::Rollback { force } => self.roll_back(*force, context),
+            Kind::DropPrevious => {
+                let details = present_or_not_found(&self.name, context)?;
+                self.precondition.check(Some(details.generation))?;
+                if details.previous.is_none() {
+                    return Err(no_previous(&self.name).into());
+                }
+                Ok(self.prepared(Expects::Any, PreparedKind::DropPrevious))
+            }
+        }
+    }
+
+    fn prepared(&self, expects: Expects, kind: PreparedKind) -> Prepared {
+        let is_conditional = self.precondition.is_any();
+        Prepared { name: self.name.clone(), expects, is_conditional, kind }
+    }
+
+    fn put_set(
+        &self,
+        pushed: &CertificateSet,
+        digest: [u8; 16],
+        options: PutOptions,
+        context: &mut Context<'_>,
+    ) -> Result<Prepared, Refused> {
+        let present = match context.store.details(self.name.as_str()) {
+            Lookup::Found(details) => Some(details),
+            Lookup::Absent => None,
+            Lookup::Contended => return Err(Refused::Busy),
+        };
+        let generation = present.as_ref().map(|details| details.generation);
+        let expects = self.precondition.check(generation)?;
+        let serving = present.as_ref().and_then(|details| {
+            CertificateSet::from_record(&details.record, context.resolver.parser()).ok()
+        });
+
+        let merged = serving.as_ref().filter(|_| options.add);
+        let merged = merged.map(|serving| pushed.with_members_of(serving));
+        let set = merged.as_ref().unwrap_or(pushed);
+        check(set, serving.as_ref(), options.force, context)?;
+        if let (Some(details), Some(serving)) = (&present, &serving) {
+            if details.record.source == Source::Pushed && set.is_same_as(serving) {
+                return Err(unchanged(&self.name, details, context).into());
+            }
+        }
+
+        let record = set.to_record(Source::Pushed, digest).map_err(|error| {
+            context.host.alert(format_args!("certificate \"{}\": {error}", self.name));
+            Reply::problem(500, "internal error", "see the error log")
+        })?;
+        if options.dry_run {
+            let body = describe::dry_run(self.name.as_str(), &record, generation);
+            return Err(Reply::json(200, &body).into());
+        }
+        // What is merged with is what is replaced.
+        let expects = match (expects, generation) {
+            (Expects::Any, Some(generation)) if options.add => Expects::Generation(generation),
+            (Expects::Any, None) if options.add => Expects::Absent,
+            (expects, _) => expects,
+        };
+        let new = NewSet {
+            served: set.names().map(str::to_owned).collect(),
+            record,
+            generation: context.store.next_ticket(),
+            previous: if options.drops_previous { Previous::Drop } else { Previous::Keep },
+            stat: present.as_ref().map_or(0, |details| details.entry.stat),
+            seen: context.resolver.seen_files(&self.name),
+            verb: "pushed",
+            is_new: present.is_none(),
+        };
+        Ok(self.prepared(expects, PreparedKind::Publish(Box::new(new))))
+    }
+
+    fn remove(&self, context: &mut Context<'_>) -> Result<Prepared, Refused> {
+        let details = present_or_not_found(&self.name, context)?;
+        if details.record.source != Source::Pushed {
+            let detail = format!("\"{}\" was not pushed: it is read from files", self.name);
+            return Err(Reply::problem(404, "no such pushed set", &detail).into());
+        }
+        self.precondition.check(Some(details.generation))?;
+        let served = names_of_leaves(&details.record).unwrap_or_default();
+        let served = served.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
+        let kind = PreparedKind::Remove { served: served.collect() };
+        Ok(self.prepared(Expects::Generation(details.generation), kind))
+    }
+
+    fn roll_back(&self, force: bool, context: &mut Context<'_>) -> Result<Prepared, Refused> {
+        let details = present_or_not_found(&self.name, context)?;
+        self.precondition.check(Some(details.generation))?;
+        let Some((_, mut record)) = details.previous else {
+            let detail = format!("no previous generation of \"{}\" is kept", self.name);
+            return Err(Reply::problem(409, "no previous generation", &detail).into());
+        };
+        let set = CertificateSet::from_record(&record, context.resolver.parser())
+            .map_err(|error| unusable(&format!("the previous generation: {error}")))?;
+        if set.expired_at(context.host.unix_seconds()) && !force {
+            let detail = "its certificate has expired; ?force=1 serves it all the same";
+            return Err(Reply::problem(409, "the previous generation has expired", detail).into());
+        }
+        context.host.accepts(&set).map_err(|reason| unusable(&reason))?;
+
+        record.source = Source::Pushed;
+        let new = NewSet {
+            served: set.names().map(str::to_owned).collect(),
+            record,
+            generation: context.store.next_ticket(),
+            previous: Previous::Keep,
+            stat: details.entry.stat,
+            // What the files hold is what was rolled back from: they do not come back by themselves.
+            seen: context.resolver.seen_files(&self.name),
+            verb: "rolled back",
+            is_new: false,
+        };
+        let kind = PreparedKind::Publish(Box::new(new));
+        Ok(self.prepared(Expects::Generation(details.generation), kind))
+    }
+}
+
+/// Whether a pushed set may take the place of what serves.
+fn check(
+    set: &CertificateSet,
+    serving: Option<&CertificateSet>,
+    force: bool,
+    context: &Context<'_>,
+) -> Result<(), Reply> {
+    let now = context.host.unix_seconds();
+    if set.names().next().is_none() {
+        return Err(unusable("the certificate does not cover any server name"));
+    }
+    if set.not_yet_valid_at(now + CLOCK_SKEW_SECONDS) {
+        return Err(unusable("the certificate is not yet valid"));
+    }
+    judge(set, serving, true, context.host).map_err(|bad| unusable(&bad.text))?;
+    if let Some(serving) = serving.filter(|_| !force) {
+        let mut names = serving.names().filter_map(|n| ServerName::from_operator(n.as_bytes()));
+        let mut has_names = false;
+        let covers_one = names.any(|name| {
+            has_names = true;
+            set.covers(&name)
+        });
+        if has_names && !covers_one {
+            return Err(unusable(
+                "the certificate covers none of the names of the set that it would replace; \
+                 ?force=1 replaces it all the same",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn unchanged(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {
+    let now = context.host.unix_seconds();
+    let set = describe::set(name.as_str(), details, &context.store, now);
+    Reply::json(200, &with_changed(set, false)).with_etag(details.generation)
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env perl
+
+# P2, P9: what is pushed is served at once by all workers, which can read no key file; each call of
+# the API that changes a set, and what it answers.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::SharedCert;
+
+my $t = Test::SharedCert->new();
+
+$t->conf(<<'EOF');
+%%GLOBALS%%
+events {
+}
+
+http {
+    %%GLOBALS_HTTP%%
+
+    rust_shared_cert_zone zone=certs:1m load=off;
+
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl reuseport;
+        rust_shared_cert certs;
+
+        location = /pid { return 200 $pid; }
+    }
+
+    server {
+        listen unix:%%DIR%%/api.sock;
+
+        location /certs/ { rust_shared_cert_api certs write=unix; }
+        location /read/ { rust_shared_cert_api certs; }
+        location = /exact { rust_shared_cert_api certs; }
+    }
+}
+EOF
+
+$t->start();
+my @pids = $t->worker_pids();
+
+# nothing is there
+
+my $zone = $t->api('GET', '');
+is($zone->{status}, 200, 'the zone');
+is_deeply($zone->{json}{sets}, { pushed => 0, startup => 0, lazy => 0, previous => 0 }, 'is empty');
+is($t->api('GET', '', prefix => '/exact')->{status}, 200, 'in an exact location');
+is_deeply($t->api('GET', 'sets/')->{json}, { sets => [], next => undef }, 'an empty list');
+is($t->api('GET', 'sets/a.test')->{status}, 404, 'no set');
+is($t->api('DELETE', 'sets/a.test')->{status}, 404, 'none to delete');
+is($t->api('POST', 'sets/a.test/rollback')->{status}, 404, 'none to roll back');
+is($t->handshake('tls', 'a.test')->{alert}, 112, 'no certificate');
+
+# a push
+
+my $first = $t->pair('a.test', san => ['a.test', 'www.a.test', '*.sub.a.test']);
+my $got = $t->push_set($first);
+is($got->{status}, 201, 'pushed');
+is($got->{headers}{'content-type'}, 'application/json', 'as JSON');
+is($got->{headers}{etag}, "\"$got->{json}{generation}\"", 'with its generation');
+is_deeply($got->{json}{serves}, ['a.test', 'www.a.test', '*.sub.a.test'], 'what it serves');
+is($got->{json}{source}, 'pushed', 'its source');
+is($got->{json}{certificates}[0]{fingerprint}, $first->{fingerprint}, 'its fingerprint');
+ok($got->{json}{changed}, 'a change');
+served_by_all($first, 'a.test', 'www.a.test', 'x.sub.a.test');
+is($t->handshake('tls', 'y.a.test')->{alert}, 112, 'and no other name');
+
+my $again = $t->push_set($first);
+is($again->{status}, 200, 'the same again');
+ok(!$again->{json}{changed}, 'is no change');
+is($again->{json}{generation}, $got->{json}{generation}, 'and no generation');
+
+my $second = $t->pair('a.test', san => ['a.test', 'www.a.test']);
+my $dry = $t->push_set($second, query => 'dry_run=1');
+is($dry->{status}, 200, 'a dry run');
+ok($dry->{json}{dry_run}, 'says so');
+served_by_all($first, 'a.test');
+
+$got = $t->push_set($second);
+is($got->{status}, 200, 'replaced');
+ok($got->{json}{generation} > $again->{json}{generation}, 'by a later generation');
+served_by_all($second, 'a.test', 'www.a.test');
+is($t->handshake('tls', 'x.sub.a.test')->{alert}, 112, 'a name that the new one has not is gone');
+
+# another key type
+
+my $rsa = $t->pair('a.test', key => 'rsa', san => ['a.test', 'www.a.test']);
+$got = $t->push_set($rsa, query => 'add=1');
+is($got->{status}, 200, 'another key type');
+is_deeply([map { $_->{key_type} } @{ $got->{json}{certificates} }], ['RSA', 'EC'], 'beside the first');
+is($t->handshake('tls', 'a.test', version => 'TLSv1_2', ciphers => 'aRSA')->{serial},
+	$rsa->{serial}, 'RSA');
+is($t->handshake('tls', 'a.test', version => 'TLSv1_2', ciphers => 'aECDSA')->{serial},
+	$second->{serial}, 'ECDSA');
+$got = $t->push_set($second);
+is(@{ $got->{json}{certificates} }, 1, 'a push without add replaces the whole set');
+
+# lists
+
+my @names = map { "n$_.test" } 1 .. 5;
+my $many = $t->pair('many.test');
+is($t->push_set($many, as => $_)->{status}, 201, "$_ as NAME of another name's certificate") for @names;
+my ($after, @seen) = ('');
+for (1 .. 10) {
+	my $page = $t->api('GET', "sets/?limit=2$after")->{json};
+	push @seen, map { $_->{name} } @{ $page->{sets} };
+	last unless defined $page->{next};
+	$after = "&after=$page->{next}";
+}
+is_deeply([sort @seen], ['a.test', @names], 'a list, page by page');
+my $shadowed = $t->api('GET', 'sets/n2.test')->{json};
+is_deeply($shadowed->{serves}, [], 'of sets for one name, one serves');
+is_deeply($shadowed->{shadowed}, [{ name => 'many.test', by => 'n1.test' }], 'and that is told');
+is($t->api('DELETE', "sets/$_")->{status}, 200, "$_ removed") for @names;
+
+# wildcards have two spellings
+
+my $wild = $t->pair('wild.test', san => ['*.wild.test']);
+is($t->push_set($wild, as => '*.wild.test')->{status}, 201, 'a wildcard');
+is($t->api('GET', 'sets/_.wild.test')->{json}{generation},
+	$t->api('GET', 'sets/%2a.wild.test')->{json}{generation}, 'is one set');
+served_by_all($wild, 'x.wild.test');
+
+# reading only
+
+for (['PUT', 'sets/a.test'], ['DELETE', 'sets/a.test'], ['POST', 'sets/a.test/rollback'],
+	['DELETE', 'sets/a.test/previous']) {
+	my ($method, $path) = @$_;
+	is($t->api($method, $path, prefix => '/read/')->{status}, 403, "$method $path without write");
+}
+is($t->api('GET', 'sets/a.test', prefix => '/read/')->{status}, 200, 'reading is');
+is($t->api('HEAD', 'sets/a.test')->{body}, '', 'HEAD');
+is($t->api('POST', 'clear')->{status}, 409, 'nothing to clear');
+
+# removed
+
+$got = $t->api('DELETE', 'sets/a.test');
+is($got->{status}, 200, 'removed');
+is_deeply($got->{json}{names},
+	[{ name => 'a.test', by => undef }, { name => 'www.a.test', by => undef }], 'who serves now');
+is($t->handshake('tls', 'a.test')->{alert}, 112, 'no longer served') for 1 .. 4;
+
+is_deeply([$t->worker_pids()], \@pids, 'the same workers');
+$t->done();
+
+sub served_by_all {
+	my ($pair, @names) = @_;
+	for my $name (@names) {
+		my $seen = $t->seen_by_all('tls', $name);
+		my @wrong = grep { ($_->{serial} // '') ne $pair->{serial} } map { @$_ } values %$seen;
+		ok(keys %$seen == 2 && !@wrong, "P2: $name is served by all workers");
+	}
+	return;
+}

@@ -1,0 +1,123 @@
+#!/usr/bin/env perl
+
+# scripts/nginx-cert-push: certbot's hook, plain arguments, all lineages, and what it says of refusals.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use File::Path qw/ make_path /;
+use POSIX ();
+use Test::More;
+use Test::SharedCert;
+
+my $t = Test::SharedCert->new();
+
+$t->conf(<<'EOF');
+%%GLOBALS%%
+events {
+}
+
+http {
+    %%GLOBALS_HTTP%%
+
+    rust_shared_cert_zone zone=certs:1m load=off;
+
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl;
+        rust_shared_cert certs;
+    }
+
+    server {
+        listen unix:%%DIR%%/api.sock;
+        listen 127.0.0.1:%%PORT_tcp%%;
+        location /certs/ { rust_shared_cert_api certs write=unix; }
+        location /any/ { rust_shared_cert_api certs write=on; }
+    }
+}
+EOF
+
+my $script = "$FindBin::Bin/../scripts/nginx-cert-push";
+my $d = $t->dir();
+my @socket = ('--socket', "$d/api.sock");
+my ($a, $b, $rsa) = ($t->pair('a.test'), $t->pair('b.test'), $t->pair('a.test', key => 'rsa'));
+my $expired = $t->pair('a.test', not_after => '210101000000Z');
+for ($a, $b) {
+	make_path("$d/live/$_->{name}");
+	spew("$d/live/$_->{name}/fullchain.pem", $_->{cert});
+	spew("$d/live/$_->{name}/privkey.pem", $_->{key});
+}
+spew("$d/live/README", 'not a lineage');
+spew("$d/expired.pem", $expired->{cert} . $expired->{key});
+spew("$d/rsa.cert.pem", $rsa->{cert});
+spew("$d/rsa.key.pem", $rsa->{key});
+
+# NGINX is not there
+
+my $got = push_it(@socket, '--wait', 0, 'a.test', "$d/expired.pem");
+is($got->{status}, 1, 'no NGINX: refused');
+like($got->{all}, qr/\Anginx-cert-push: a\.test: [^\n]+\n\z/, 'in one line');
+
+my $pid = fork() // die;
+if (!$pid) {
+	select undef, undef, undef, 2;
+	POSIX::_exit(0);
+}
+my $later = fork() // die;
+if (!$later) {
+	my $got = push_it(@socket, 'b.test', "$d/live/b.test/fullchain.pem", "$d/live/b.test/privkey.pem");
+	POSIX::_exit($got->{status});
+}
+waitpid $pid, 0;
+$t->start();
+waitpid $later, 0;
+is($? >> 8, 0, 'it waits until NGINX is there');
+is($t->handshake('tls', 'b.test')->{serial}, $b->{serial}, 'and pushes');
+
+# certbot's hook
+
+$ENV{RENEWED_LINEAGE} = "$d/live/a.test";
+$got = push_it(@socket);
+is($got->{status}, 0, 'as a hook');
+like($got->{all}, qr/\Anginx-cert-push: a\.test: pushed, generation \d+\n\z/, 'in one line');
+is($t->handshake('tls', 'a.test')->{serial}, $a->{serial}, 'served');
+delete $ENV{RENEWED_LINEAGE};
+
+$got = push_it(@socket, '--all', "$d/live");
+is($got->{status}, 0, 'all lineages');
+is(() = $got->{all} =~ /: unchanged, generation \d+$/mg, 2, 'a line for each: nothing has changed');
+
+# another key type
+
+$got = push_it(@socket, '--add', 'a.test', "$d/rsa.cert.pem", "$d/rsa.key.pem");
+is($got->{status}, 0, '--add') or diag($got->{all});
+is($t->handshake('tls', 'a.test', version => 'TLSv1_2', ciphers => 'aECDSA')->{serial}, $a->{serial},
+	'both are served');
+
+# refusals
+
+$got = push_it(@socket, 'a.test', "$d/expired.pem");
+is($got->{status}, 1, 'refused');
+like($got->{all}, qr/\Anginx-cert-push: a\.test: refused, 422: .*expired\n\z/, 'with the reason');
+$got = push_it('--tcp', '--url', 'http://127.0.0.1:' . $t->port('tcp') . '/certs/', 'a.test',
+	"$d/expired.pem");
+like($got->{all}, qr/refused, 403: .*unix socket/, 'over TCP');
+$got = push_it('--tcp', '--url', 'http://127.0.0.1:' . $t->port('tcp') . '/any', '--force',
+	'other.test', "$d/rsa.cert.pem", "$d/rsa.key.pem");
+is($got->{status}, 0, 'over TCP where that may be, by force') or diag($got->{all});
+unlink "$d/live/a.test/privkey.pem";
+$got = push_it(@socket, '--all', "$d/live");
+is($got->{status}, 1, 'one of all cannot be read');
+like($got->{all}, qr/a\.test: cannot read .*privkey\.pem\n/, 'that is told');
+like($got->{all}, qr/b\.test: (?:pushed|unchanged)/, 'and the others are pushed');
+
+for ([], ['a.test'], ['--nonsense'], ['--all'], ['--wait', 'x', 'a', 'b'], ['--all', '/nowhere']) {
+	$got = push_it(@socket, @$_);
+	is($got->{status}, 2, "usage: @$_");
+}
+
+$t->done();
+
+sub push_it { return run_command($script, @_) }
