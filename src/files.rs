@@ -20,8 +20,8 @@ use crate::certificate::{CertificateSet, Input, Member, MemberInput, Parser, Pas
 use crate::server_name::ServerName;
 
 pub(crate) use directories::SeenDirectories;
-pub(crate) use error::PathError;
 use error::Reason;
+pub(crate) use error::{PathError, failed_call, printable};
 use read::{PairContent, PairLook, PairPaths};
 pub(crate) use scan::Scan;
 pub(crate) use stat::SetStat;

@@ -65,10 +65,7 @@ impl fmt::Display for PathError {
         match &self.reason {
             Reason::Call(..) | Reason::Unsearchable(_) => {
                 let (call, errno) = self.reason.call();
-                let number = errno.raw_os_error();
-                let text = std::io::Error::from(errno).to_string();
-                let text = text.split(" (os error").next().unwrap_or_default();
-                write!(f, "{call}() \"{path}\" failed ({number}: {text})")
+                f.write_str(&failed_call(call, &self.path, errno))
             }
             Reason::NotRegular => write!(f, "\"{path}\" is not a regular file"),
             Reason::TooLarge(limit) => {
@@ -80,7 +77,16 @@ impl fmt::Display for PathError {
     }
 }
 
+/// As NGINX logs it.
+pub(crate) fn failed_call(call: &str, path: &Path, errno: Errno) -> String {
+    let path = printable(path);
+    let number = errno.raw_os_error();
+    let text = std::io::Error::from(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    format!("{call}() \"{path}\" failed ({number}: {text})")
+}
+
 /// A path for the log: without control characters, which would make lines of their own.
-pub(super) fn printable(path: &Path) -> String {
+pub(crate) fn printable(path: &Path) -> String {
     path.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
