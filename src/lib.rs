@@ -8,6 +8,7 @@
 //! - `precedence`: which of several sets serves a name.
 //! - `replacement`, `host`: what may take the place of what serves, and what the core asks of the
 //!   process that it runs in; `seen`: what the zone knows of directories.
+//! - `state`: what was pushed, on disk, so that it is there after a restart.
 //! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
 //!   what makes a good set.
 //! - `record`, `server_name`, `peer`: plain data.
@@ -32,6 +33,8 @@ mod replacement;
 mod seen;
 mod server_name;
 mod startup;
+#[allow(dead_code, unused_imports)]
+mod state;
 mod store;
 mod takeover;
 mod worker_cache;

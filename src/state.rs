@@ -1,0 +1,47 @@
+//! The state directory of a zone: each pushed set in a file of its NAME, so that it is there after a
+//! restart.
+//!
+//! Durable before visible: a set is on disk before it is in the zone. Nothing here knows the zone or
+//! NGINX, and everything is `Send`: a write takes as long as the disk, so it belongs in a thread.
+//!
+//! - `entry`: a set as the bytes of its file.
+//! - `own_file`: files that are ours and nobody else's.
+//! - `directory`: what is there.
+//! - `shard`: one writer at a time, and what a writer that died left.
+//!
+//! Names of files that are no set's begin with `.`, which no NAME does.
+
+mod directory;
+mod entry;
+mod error;
+mod own_file;
+mod shard;
+
+pub(crate) use directory::{Loaded, StateDirectory};
+pub(crate) use entry::EntryError;
+pub(crate) use error::StateError;
+pub(crate) use shard::{Removed, Shard, ShardId, Written};
+
+use crate::record::Record;
+use crate::server_name::ServerName;
+
+/// A set as it was pushed, and which push it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Generation {
+    pub(crate) number: u64,
+    pub(crate) record: Record,
+}
+
+/// What is kept of a NAME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StateEntry {
+    pub(crate) name: ServerName,
+    /// Which files the NAME had when they were last looked at: others may take the set's place.
+    pub(crate) seen: u64,
+    pub(crate) current: Generation,
+    /// What a rollback brings back.
+    pub(crate) previous: Option<Generation>,
+}
+
+#[cfg(test)]
+mod test_support;

@@ -1,0 +1,172 @@
+//! The directory, and the sets in it.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Dir, Mode, OFlags, fstat, fsync, open};
+use rustix::io::Errno;
+
+use super::entry::{self, EntryError, HEADER_SIZE, Header, MAX_SIZE};
+use super::error::{Fault, StateError};
+use super::own_file::{self, OwnFile};
+use super::shard::{self, ShardId};
+use super::{StateEntry, own_file::check_access};
+use crate::files::printable;
+use crate::server_name::ServerName;
+
+/// An open state directory; all that have a clone use one descriptor.
+#[derive(Clone)]
+pub(crate) struct StateDirectory(Arc<Inner>);
+
+struct Inner {
+    fd: OwnedFd,
+    /// For the log only.
+    path: PathBuf,
+    owner: u32,
+}
+
+/// What a file in the directory turned out to be.
+pub(crate) enum Loaded {
+    Entry(StateEntry),
+    /// Nothing that could be used. The error names the file too; the name is fit to be logged.
+    Skipped {
+        name: String,
+        error: StateError,
+    },
+}
+
+impl StateDirectory {
+    /// Opens the directory, which has to belong to `owner`, `None` for whoever it belongs to, and be
+    /// closed to everybody else: who can write to it can put certificates into the zone.
+    pub(crate) fn open(path: &Path, owner: Option<u32>) -> Result<StateDirectory, StateError> {
+        let failed = |call| move |errno| StateError::new(path, Fault::Call(call, errno));
+        // With a slash at its end, a link would be followed.
+        let name = path.components().as_path();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = open(name, flags, Mode::empty()).map_err(failed("open"))?;
+        let stat = fstat(&fd).map_err(failed("fstat"))?;
+        let owner = owner.unwrap_or(stat.st_uid);
+        check_access(&stat, owner).map_err(|fault| StateError::new(path, fault))?;
+        Ok(StateDirectory(Arc::new(Inner { fd, path: path.to_owned(), owner })))
+    }
+
+    /// The user whose files these are.
+    pub(crate) fn owner(&self) -> u32 {
+        self.0.owner
+    }
+
+    /// Reads all entries, in the order of their names. What writers left that died is removed. An
+    /// error says that the directory could not be listed.
+    pub(crate) fn load(&self, visit: &mut dyn FnMut(Loaded)) -> Result<(), StateError> {
+        for name in self.names()? {
+            if name.starts_with(b".") {
+                self.sweep(&name);
+                continue;
+            }
+            match self.load_entry(&name) {
+                Ok(Some(entry)) => visit(Loaded::Entry(entry)),
+                // It was removed meanwhile.
+                Ok(None) => {}
+                Err(error) => {
+                    let name = printable(Path::new(OsStr::from_bytes(&name)));
+                    visit(Loaded::Skipped { name, error });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load_entry(&self, file: &[u8]) -> Result<Option<StateEntry>, StateError> {
+        match ServerName::from_operator(file) {
+            Some(name) if name.as_str().as_bytes() == file => self.read(&name),
+            _ => Err(self.error(file, Fault::Name)),
+        }
+    }
+
+    /// Removes a temporary file that nobody is writing.
+    fn sweep(&self, name: &[u8]) {
+        let Some(rest) = name.strip_prefix(shard::TEMPORARY.as_bytes()) else { return };
+        let lock = ShardId::from_hex(rest).map(|id| self.lock_if_there(id));
+        match lock {
+            // Another process is in the middle of it, or might be.
+            Some(Ok(Some(None)) | Err(_)) => {}
+            Some(Ok(Some(Some(_)) | None)) | None => {
+                let _ = own_file::remove(self, name);
+            }
+        }
+    }
+
+    /// The entry of a name; `None` when there is none.
+    pub(super) fn read(&self, name: &ServerName) -> Result<Option<StateEntry>, StateError> {
+        let file = name.as_str().as_bytes();
+        let Some(open) = OwnFile::open(self, file, OFlags::RDONLY)? else { return Ok(None) };
+        let bad = |error| open.error(Fault::Entry(error));
+        let size = usize::try_from(open.size()).unwrap_or(usize::MAX);
+        if size > MAX_SIZE {
+            return Err(bad(EntryError::TooLarge));
+        }
+        // One more tells that the file has grown.
+        let entry = entry::decode(&open.read(size + 1)?).map_err(bad)?;
+        if entry.name == *name { Ok(Some(entry)) } else { Err(bad(EntryError::OtherName)) }
+    }
+
+    /// The generation of a name's entry; `None` when there is none, or nothing that `read()` could
+    /// ever make sense of.
+    pub(super) fn generation(&self, name: &ServerName) -> Result<Option<u64>, StateError> {
+        let file = name.as_str().as_bytes();
+        let open = match OwnFile::open(self, file, OFlags::RDONLY) {
+            Ok(Some(open)) => open,
+            Ok(None) => return Ok(None),
+            Err(error) if is_foreign(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Header::decode(&open.read(HEADER_SIZE)?).ok().map(|header| header.generation))
+    }
+
+    /// Brings the names in the directory to the disk.
+    pub(super) fn sync(&self) -> Result<(), StateError> {
+        match fsync(&self.0.fd) {
+            // Of file systems that cannot: there is nothing more that could be done.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(StateError::new(&self.0.path, Fault::Call("fsync", errno))),
+        }
+    }
+
+    /// The names of all files, in order.
+    pub(super) fn names(&self) -> Result<Vec<Vec<u8>>, StateError> {
+        let failed = |errno| StateError::new(&self.0.path, Fault::Call("opendir", errno));
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.to_vec()),
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+
+    pub(super) fn error(&self, name: &[u8], fault: Fault) -> StateError {
+        StateError::new(&self.0.path.join(OsStr::from_bytes(name)), fault)
+    }
+}
+
+/// Whether the file is none of ours, whatever is tried.
+fn is_foreign(error: &StateError) -> bool {
+    match error.fault() {
+        Fault::Owner { .. } | Fault::Mode(_) | Fault::NotRegular | Fault::Links(_) => true,
+        Fault::Call(_, errno) => matches!(errno, Errno::LOOP | Errno::NXIO | Errno::ACCESS),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

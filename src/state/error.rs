@@ -1,0 +1,86 @@
+//! What is wrong with the state directory, or with a file in it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::entry::EntryError;
+use crate::files::{failed_call, printable};
+
+/// A path, which is no secret, and what is wrong with it: a line for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StateError {
+    path: PathBuf,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A call of the system failed.
+    Call(&'static str, Errno),
+    /// The user that it is to belong to, and the one that it belongs to.
+    Owner {
+        wanted: u32,
+        is: u32,
+    },
+    /// Group or others may do something; the permission bits.
+    Mode(u32),
+    NotRegular,
+    /// Not one name but so many.
+    Links(u64),
+    /// The file's name is no server name in its normal form.
+    Name,
+    Entry(EntryError),
+    /// A lock file of which nobody settled what the last writer did.
+    Unsettled,
+    /// The lock of another shard is held.
+    OtherShard,
+    /// Another process has held it for too long.
+    Busy,
+}
+
+impl StateError {
+    pub(super) fn new(path: &Path, fault: Fault) -> StateError {
+        StateError { path: path.to_owned(), fault }
+    }
+
+    /// What the call that failed said; `None` when none failed.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        match self.fault {
+            Fault::Call(_, errno) => Some(errno),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no room on the disk, or none for this user.
+    pub(crate) fn is_out_of_room(&self) -> bool {
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
+    }
+
+    pub(super) fn fault(&self) -> Fault {
+        self.fault
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = printable(&self.path);
+        match &self.fault {
+            Fault::Call(call, errno) => f.write_str(&failed_call(call, &self.path, *errno)),
+            Fault::Owner { wanted, is } => {
+                write!(f, "\"{path}\" belongs to user {is}, it has to belong to user {wanted}")
+            }
+            Fault::Mode(mode) => {
+                write!(f, "\"{path}\" is open to group or others (mode {mode:04o})")
+            }
+            Fault::NotRegular => write!(f, "\"{path}\" is not a regular file"),
+            Fault::Links(count) => write!(f, "\"{path}\" has {count} links"),
+            Fault::Name => write!(f, "\"{path}\" has no server name for its name"),
+            Fault::Entry(error) => write!(f, "\"{path}\": {error}"),
+            Fault::Unsettled => write!(f, "\"{path}\": the last change was not settled"),
+            Fault::OtherShard => write!(f, "\"{path}\": the lock is that of other names"),
+            Fault::Busy => write!(f, "\"{path}\" is locked by another process"),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One writer at a time, and what a writer that died left.
+//!
+//! Names share 64 locks. The kernel frees the lock of a process that ends. The lock file has the NAME
+//! in it from before the change on disk until after the change in memory: whoever takes the lock and
+//! finds a NAME in it knows that the two may differ. That is for a process that dies; when the
+//! machine does, memory is read from disk anyway, so the mark need not get there.
+
+use rustix::fs::{AtFlags, FlockOperation, OFlags, statat};
+
+use super::StateEntry;
+use super::directory::StateDirectory;
+use super::entry::{self, EntryError, MAX_SIZE};
+use super::error::{Fault, StateError};
+use super::own_file::{self, OwnFile};
+use crate::server_name::ServerName;
+
+const LOCK: &str = ".lock-";
+/// What all files begin with that are of no use when their writer is gone.
+pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// More than any name has.
+const MARK_SIZE: usize = 256;
+
+/// One of the locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShardId(u8);
+
+impl ShardId {
+    const COUNT: u8 = 64;
+
+    /// FNV-1a over the name: the same in each build, which finds what another one left.
+    pub(crate) fn of(name: &ServerName) -> ShardId {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in name.as_str().bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        ShardId(((hash ^ (hash >> 32)) % u64::from(Self::COUNT)) as u8)
+    }
+
+    pub(crate) fn all() -> impl Iterator<Item = ShardId> {
+        (0..Self::COUNT).map(ShardId)
+    }
+
+    pub(super) fn from_hex(digits: &[u8]) -> Option<ShardId> {
+        Self::all().find(|id| id.hex().as_bytes() == digits)
+    }
+
+    fn hex(self) -> String {
+        format!("{:02x}", self.0)
+    }
+
+    fn lock_file(self) -> Vec<u8> {
+        format!("{LOCK}{}", self.hex()).into_bytes()
+    }
+
+    fn temporary_file(self) -> Vec<u8> {
+        format!("{TEMPORARY}{}", self.hex()).into_bytes()
+    }
+}
+
+/// A lock that is held until this is dropped. It may go from one thread to another.
+pub(crate) struct Shard {
+    directory: StateDirectory,
+    id: ShardId,
+    lock: OwnFile,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Done,
+    /// Nothing: this higher generation is there.
+    Older(u64),
+}
+
+/// What became of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Done,
+    /// There was nothing.
+    Absent,
+    /// Nothing: this higher generation is there.
+    Older(u64),
+}
+
+impl StateDirectory {
+    /// The lock that a name shares with others; `None` while another holds it.
+    pub(crate) fn lock(&self, name: &ServerName) -> Result<Option<Shard>, StateError> {
+        self.lock_shard(ShardId::of(name))
+    }
+
+    pub(crate) fn lock_shard(&self, id: ShardId) -> Result<Option<Shard>, StateError> {
+        let lock = OwnFile::open_or_create(self, &id.lock_file())?;
+        self.locked(id, lock)
+    }
+
+    /// As `lock_shard()`; the outer `None` when there is no lock file, so that nobody holds it.
+    pub(super) fn lock_if_there(&self, id: ShardId) -> Result<Option<Option<Shard>>, StateError> {
+        match OwnFile::open(self, &id.lock_file(), OFlags::RDWR)? {
+            Some(lock) => self.locked(id, lock).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn locked(&self, id: ShardId, lock: OwnFile) -> Result<Option<Shard>, StateError> {
+        let is_ours =
+            lock.try_lock(FlockOperation::NonBlockingLockExclusive)? && lock.is_linked()?;
+        Ok(is_ours.then(|| Shard { directory: self.clone(), id, lock }))
+    }
+
+    /// The locks in whose files there is a NAME: of a change that is under way, or that died.
+    pub(crate) fn unsettled_shards(&self) -> Vec<ShardId> {
+        let is_unsettled = |id: &ShardId| {
+            let stat = statat(self.fd(), id.lock_file(), AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| stat.st_size > 0)
+        };
+        ShardId::all().filter(is_unsettled).collect()
+    }
+}
+
+impl Shard {
+    /// The name whose last change may be on disk and not in memory. It is to be read, brought to
+    /// memory and settled before anything else is changed. With `None` there may still be something
+    /// to settle, of a writer that did not get as far as a change.
+    pub(crate) fn unsettled(&self) -> Result<Option<ServerName>, StateError> {
+        // Half a name was left by a writer that did not get further.
+        Ok(ServerName::from_operator(&self.lock.read(MARK_SIZE)?))
+    }
+
+    /// The change is in memory too.
+    pub(crate) fn settle(&mut self) -> Result<(), StateError> {
+        self.lock.make_empty()
+    }
+
+    /// The generation on disk; `None` when there is nothing that can be used.
+    pub(crate) fn generation(&self, name: &ServerName) -> Result<Option<u64>, StateError> {
+        self.directory.generation(name)
+    }
+
+    /// What is on disk; `None` when there is nothing.
+    pub(crate) fn read(&self, name: &ServerName) -> Result<Option<StateEntry>, StateError> {
+        self.directory.read(name)
+    }
+
+    /// Takes an entry to the disk, to stay there; `settle()` when it is in memory too. After an error
+    /// the old one is there; but when it was the directory that could not be synced, nobody knows
+    /// which is, and the name stays unsettled.
+    pub(crate) fn write(&mut self, entry: &StateEntry) -> Result<Written, StateError> {
+        let file = entry.name.as_str().as_bytes();
+        self.expect_change_of(&entry.name)?;
+        match self.generation(&entry.name)? {
+            Some(there) if there > entry.current.number => return Ok(Written::Older(there)),
+            _ => {}
+        }
+        let bytes = entry::encode(entry);
+        if bytes.len() > MAX_SIZE {
+            return Err(self.directory.error(file, Fault::Entry(EntryError::TooLarge)));
+        }
+
+        self.mark(&entry.name)?;
+        let through = self.id.temporary_file();
+        let replaced = own_file::replace(&self.directory, file, &through, &bytes, true);
+        self.unmark_if_failed(replaced)?;
+        self.directory.sync()?;
+        Ok(Written::Done)
+    }
+
+    /// Takes an entry of this generation or an older one, or what is in its place, from the disk.
+    /// `settle()` and errors as for `write()`.
+    pub(crate) fn remove(
+        &mut self,
+        name: &ServerName,
+        generation: u64,
+    ) -> Result<Removed, StateError> {
+        self.expect_change_of(name)?;
+        match self.generation(name)? {
+            Some(there) if there > generation => return Ok(Removed::Older(there)),
+            _ => {}
+        }
+        self.mark(name)?;
+        let removed = own_file::remove(&self.directory, name.as_str().as_bytes());
+        let was_there = self.unmark_if_failed(removed)?;
+        self.directory.sync()?;
+        Ok(if was_there { Removed::Done } else { Removed::Absent })
+    }
+
+    /// A second mark would hide the first.
+    fn expect_change_of(&self, name: &ServerName) -> Result<(), StateError> {
+        if ShardId::of(name) != self.id {
+            return Err(self.lock.error(Fault::OtherShard));
+        }
+        match self.unsettled()? {
+            Some(_) => Err(self.lock.error(Fault::Unsettled)),
+            None => Ok(()),
+        }
+    }
+
+    fn mark(&self, name: &ServerName) -> Result<(), StateError> {
+        self.lock.make_empty()?;
+        self.unmark_if_failed(self.lock.write(name.as_str().as_bytes()))
+    }
+
+    fn unmark_if_failed<T>(&self, result: Result<T, StateError>) -> Result<T, StateError> {
+        // What failed first is what is reported; a mark that stays is looked after by the next.
+        result.inspect_err(|_| drop(self.lock.make_empty()))
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.lock.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests;
