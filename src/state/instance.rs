@@ -1,0 +1,193 @@
+//! Which of two NGINX instances may write, while one binary takes over from another.
+//!
+//! Each master holds a lock on a file of its own, which says by that that it lives, and `.owner` has
+//! the name of the file whose master may write. Nobody has to end in good order: an owner whose lock
+//! is free is dead.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
+use rustix::process::getpid;
+
+use super::directory::StateDirectory;
+use super::error::{Fault, StateError};
+use super::own_file::{self, OwnFile};
+
+const INSTANCE: &str = ".instance-";
+const OWNER: &[u8] = b".owner";
+/// What becomes `.owner`; only who holds the claim writes it.
+const NEW_OWNER: &[u8] = b".owner-new";
+const CLAIM: &[u8] = b".claim";
+
+/// Longer than any instance's name.
+const MAX_NAME: usize = 64;
+
+/// How often a claim is tried, and how long it waits in between: another's takes some file
+/// operations.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A master that uses the directory, for as long as this is open in its process. It outlives
+/// reloads.
+///
+/// A worker inherits it by fork and has to close it, or the master would live on in the worker; that
+/// leaves the master's lock alone, as both descriptors are of one opening, and the lock goes with
+/// the last of them. For the same reason dropping never unlocks, nor does it remove the file.
+pub(crate) struct Instance {
+    directory: StateDirectory,
+    name: String,
+    file: OwnFile,
+}
+
+/// Who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    Mine,
+    /// An instance that lives.
+    Other,
+    /// Nobody: there is no owner, or its master is gone.
+    Dead,
+}
+
+impl Instance {
+    /// For the master: a file of its own, locked. It may not write before it claims.
+    pub(crate) fn begin(directory: &StateDirectory) -> Result<Instance, StateError> {
+        for _ in 0..ATTEMPTS {
+            let name = new_name();
+            let file = match OwnFile::create(directory, name.as_bytes()) {
+                Err(error) if error.errno() == Some(Errno::EXIST) => continue,
+                created => created?,
+            };
+            // Another's claim may have found it not locked yet, and removed it.
+            let is_locked = file.try_lock(FlockOperation::NonBlockingLockExclusive)?;
+            if is_locked && file.is_linked()? {
+                return Ok(Instance { directory: directory.clone(), name, file });
+            }
+        }
+        Err(directory.error(INSTANCE.as_bytes(), Fault::Busy))
+    }
+
+    /// By which its workers know that they may write.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For the master: this instance may write, and no other. Files of dead instances are removed.
+    pub(crate) fn claim(&self) -> Result<(), StateError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(claim) = Claim::take(&self.directory)? {
+                return claim.make_owner(&self.name);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(self.directory.error(CLAIM, Fault::Busy))
+    }
+
+    /// For a worker: closes what it inherited. The master's lock stays.
+    pub(crate) fn close_inherited(self) {}
+
+    #[cfg(test)]
+    pub(super) fn file(&self) -> &OwnFile {
+        &self.file
+    }
+}
+
+fn new_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{INSTANCE}{}-{:x}", getpid().as_raw_nonzero(), now.as_nanos())
+}
+
+/// Who may write, as seen by who belongs to the instance of that name.
+pub(crate) fn owner(directory: &StateDirectory, my_name: &str) -> Result<Ownership, StateError> {
+    let Some(file) = OwnFile::open(directory, OWNER, OFlags::RDONLY)? else {
+        return Ok(Ownership::Dead);
+    };
+    let name = file.read(MAX_NAME)?;
+    if name.as_slice() == my_name.as_bytes() {
+        return Ok(Ownership::Mine);
+    }
+    if !is_instance(&name) {
+        return Ok(Ownership::Dead);
+    }
+    Ok(if is_free(directory, &name)? { Ownership::Dead } else { Ownership::Other })
+}
+
+/// Makes the instance of that name the owner when there is none that lives. Of two that try, one
+/// does; false when it was the other, or is one that lives.
+pub(crate) fn take_over_if_dead(
+    directory: &StateDirectory,
+    my_name: &str,
+) -> Result<bool, StateError> {
+    let Some(claim) = Claim::take(directory)? else { return Ok(false) };
+    match owner(directory, my_name)? {
+        Ownership::Mine => Ok(true),
+        Ownership::Other => Ok(false),
+        Ownership::Dead => claim.make_owner(my_name).map(|()| true),
+    }
+}
+
+/// The right to change who the owner is, until it is dropped.
+struct Claim<'a> {
+    directory: &'a StateDirectory,
+    lock: OwnFile,
+}
+
+impl Claim<'_> {
+    /// `None` while another has it.
+    fn take(directory: &StateDirectory) -> Result<Option<Claim<'_>>, StateError> {
+        let lock = OwnFile::open_or_create(directory, CLAIM)?;
+        let is_ours =
+            lock.try_lock(FlockOperation::NonBlockingLockExclusive)? && lock.is_linked()?;
+        Ok(is_ours.then_some(Claim { directory, lock }))
+    }
+
+    fn make_owner(&self, name: &str) -> Result<(), StateError> {
+        // Not synced: an owner does not outlive the machine.
+        own_file::replace(self.directory, OWNER, NEW_OWNER, name.as_bytes(), false)?;
+        self.remove_dead(name)
+    }
+
+    /// Removes the files of instances that are no more.
+    fn remove_dead(&self, my_name: &str) -> Result<(), StateError> {
+        for name in self.directory.names()? {
+            if !is_instance(&name) || name == my_name.as_bytes() {
+                continue;
+            }
+            // The lock is kept meanwhile, so that one that is just beginning notices.
+            let Ok(Some(file)) = OwnFile::open(self.directory, &name, OFlags::RDWR) else {
+                continue;
+            };
+            if file.try_lock(FlockOperation::NonBlockingLockExclusive)? {
+                own_file::remove(self.directory, &name)?;
+                file.unlock();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.lock.unlock();
+    }
+}
+
+fn is_instance(name: &[u8]) -> bool {
+    let is_plain = |b: &u8| b.is_ascii_hexdigit() || *b == b'-';
+    name.strip_prefix(INSTANCE.as_bytes()).is_some_and(|rest| rest.iter().all(is_plain))
+}
+
+/// Whether nobody holds the lock of an instance's file.
+fn is_free(directory: &StateDirectory, name: &[u8]) -> Result<bool, StateError> {
+    let Some(file) = OwnFile::open(directory, name, OFlags::RDONLY)? else { return Ok(true) };
+    // Shared: two that ask at the same time must not take each other for the owner.
+    let is_free = file.try_lock(FlockOperation::NonBlockingLockShared)?;
+    if is_free {
+        file.unlock();
+    }
+    Ok(is_free)
+}
+
+#[cfg(test)]
+mod tests;

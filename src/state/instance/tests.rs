@@ -1,0 +1,160 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use super::*;
+use crate::state::test_support::{TestDirectory, files, is_root};
+
+impl Instance {
+    /// As a worker has it after a fork: another descriptor of the same opening.
+    fn inherited(&self) -> std::os::fd::OwnedFd {
+        self.file.fd().try_clone().unwrap()
+    }
+}
+
+/// What the kernel does for a process that ends; at once, though other tests may be forking just now
+/// and so have copies of the descriptor.
+fn die(instance: Instance) {
+    instance.file.unlock();
+}
+
+#[test]
+fn a_thread_may_have_it() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Instance>();
+}
+
+/// A master that is root claims for the workers' user.
+#[test]
+fn its_files_belong_to_the_owner_of_the_directory() {
+    if !is_root() {
+        eprintln!("skipped: not root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(path, Some(12_345), None).unwrap();
+    let state = StateDirectory::open(path, Some(12_345)).unwrap();
+    Instance::begin(&state).unwrap().claim().unwrap();
+    let files = files(path, "");
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        assert_eq!(fs::metadata(path.join(&file)).unwrap().uid(), 12_345, "{file}");
+    }
+}
+
+#[test]
+fn who_claimed_is_the_owner() {
+    let test = TestDirectory::new();
+    let old = Instance::begin(&test.state).unwrap();
+    let new = Instance::begin(&test.state).unwrap();
+    assert_ne!(old.name(), new.name());
+    assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Dead));
+    old.claim().unwrap();
+    assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Mine));
+    assert_eq!(owner(&test.state, new.name()), Ok(Ownership::Other));
+    assert_eq!(take_over_if_dead(&test.state, new.name()), Ok(false));
+
+    // An upgrade: the new binary claims, and both live.
+    new.claim().unwrap();
+    assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Other));
+    assert_eq!(owner(&test.state, new.name()), Ok(Ownership::Mine));
+    assert_eq!(test.files(".instance-").len(), 2);
+
+    // It is given up: the old one is there still.
+    let (old_name, new_name) = (old.name().to_owned(), new.name().to_owned());
+    die(new);
+    assert_eq!(owner(&test.state, &old_name), Ok(Ownership::Dead));
+    assert_eq!(take_over_if_dead(&test.state, &old_name), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, &old_name), Ok(true));
+    assert_eq!(owner(&test.state, &old_name), Ok(Ownership::Mine));
+    assert_eq!(owner(&test.state, &new_name), Ok(Ownership::Other));
+    assert_eq!(test.files(".instance-"), [old_name]);
+    assert_eq!(test.files(".owner"), [".owner"]);
+}
+
+#[test]
+fn a_worker_does_not_keep_its_master_alive() {
+    let test = TestDirectory::new();
+    let master = Instance::begin(&test.state).unwrap();
+    master.claim().unwrap();
+    let other = Instance::begin(&test.state).unwrap();
+
+    // A worker that closes what it inherited leaves the master's lock.
+    drop(master.inherited());
+    assert_eq!(owner(&test.state, other.name()), Ok(Ownership::Other));
+    // One that does not, keeps it.
+    let inherited = master.inherited();
+    master.close_inherited();
+    assert_eq!(owner(&test.state, other.name()), Ok(Ownership::Other));
+    drop(inherited);
+    while owner(&test.state, other.name()) != Ok(Ownership::Dead) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn one_of_two_takes_over() {
+    let test = TestDirectory::new();
+    for _ in 0..20 {
+        let instances: Vec<_> = (0..4).map(|_| Instance::begin(&test.state).unwrap()).collect();
+        let done = std::thread::scope(|scope| {
+            let threads: Vec<_> = instances
+                .iter()
+                .map(|instance| scope.spawn(|| take_over_if_dead(&test.state, instance.name())))
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap().unwrap()).collect::<Vec<bool>>()
+        });
+        assert_eq!(done.iter().filter(|done| **done).count(), 1, "{done:?}");
+        let mine = done.iter().position(|done| *done).unwrap();
+        for (i, instance) in instances.iter().enumerate() {
+            let expected = if i == mine { Ownership::Mine } else { Ownership::Other };
+            assert_eq!(owner(&test.state, instance.name()), Ok(expected));
+        }
+        assert_eq!(test.files(".instance-").len(), 4);
+        instances.into_iter().for_each(die);
+    }
+}
+
+#[test]
+fn while_another_claims() {
+    let test = TestDirectory::new();
+    let instance = Instance::begin(&test.state).unwrap();
+    let claim = Claim::take(&test.state).unwrap().unwrap();
+    assert_eq!(take_over_if_dead(&test.state, instance.name()), Ok(false));
+    let error = instance.claim().unwrap_err().to_string();
+    assert!(error.ends_with("/.claim\" is locked by another process"), "{error}");
+    drop(claim);
+    instance.claim().unwrap();
+}
+
+/// A claim must not remove the file of an instance that is just beginning.
+#[test]
+fn begun_during_claims() {
+    let test = TestDirectory::new();
+    let claimer = Instance::begin(&test.state).unwrap();
+    std::thread::scope(|scope| {
+        let claims = scope.spawn(|| (0..200).for_each(|_| claimer.claim().unwrap()));
+        for _ in 0..200 {
+            let instance = Instance::begin(&test.state).unwrap();
+            assert!(instance.file().is_linked().unwrap());
+            assert_eq!(is_free(&test.state, instance.name().as_bytes()), Ok(false));
+        }
+        claims.join().unwrap();
+    });
+}
+
+#[test]
+fn an_owner_that_makes_no_sense_is_none() {
+    let test = TestDirectory::new();
+    let instance = Instance::begin(&test.state).unwrap();
+    let other = Instance::begin(&test.state).unwrap();
+    other.claim().unwrap();
+    let too_long = format!("{INSTANCE}{}", "1".repeat(100));
+    for text in ["", "x", "a.test", ".instance-../x", ".instance-1-1", ".instance-", &too_long] {
+        fs::write(test.path(".owner"), text).unwrap();
+        assert_eq!(owner(&test.state, instance.name()), Ok(Ownership::Dead), "{text}");
+    }
+    assert_eq!(take_over_if_dead(&test.state, instance.name()), Ok(true));
+    assert_eq!(owner(&test.state, other.name()), Ok(Ownership::Other));
+}
