@@ -2,7 +2,7 @@
 //!
 //! - `pem`: PEM text to blocks, strictly: a half-written file never passes.
 //! - `bundle`: the body of a push to a set.
-//! - `member`: one certificate with its chain and key; `chain`, `key`, `names`: its parts.
+//! - `member`: one certificate with its chain and key; `chain`, `key`, `names`, `sans`: its parts.
 //! - `encoding`: a set to a record of the zone and back.
 //!
 //! No error says anything of the input but its kind, and every way out leaves OpenSSL's error queue
@@ -18,6 +18,7 @@ mod member;
 mod names;
 mod passwords;
 mod pem;
+mod sans;
 #[cfg(test)]
 pub(crate) mod test_support;
 

@@ -1,8 +1,10 @@
 //! The names that a certificate is good for.
 
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::x509::X509Ref;
+use openssl::x509::{X509, X509Ref};
 
+use super::sans;
 use crate::server_name::ServerName;
 
 /// How a certificate covers a name; the more exact, the less.
@@ -40,6 +42,16 @@ impl Names {
             }
         }
         Names(names.into_boxed_str())
+    }
+
+    /// As `of()`, of a leaf that was checked before: its key is not looked at, if that can be helped.
+    pub(super) fn of_der(leaf: &[u8]) -> Result<Names, ErrorStack> {
+        let Some(dns) = sans::dns_names(leaf) else {
+            return X509::from_der(leaf).map(|leaf| Names::of(&leaf));
+        };
+        let names = dns.into_iter().filter_map(normal);
+        let lines = names.fold(String::new(), |lines, name| lines + name.as_str() + "\n");
+        Ok(Names(lines.into_boxed_str()))
     }
 
     /// How the names cover `name`, whose wildcard is `wildcard`.
