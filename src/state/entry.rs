@@ -35,7 +35,7 @@ const HEADER_SUM_SIZE: usize = 8;
 const SUM_SIZE: usize = 32;
 
 /// What the source of a set is that comes from disk; it is not written down.
-const RESTORED: Source = Source::Lazy;
+const RESTORED: Source = Source::Pushed;
 
 /// Why bytes are no entry. The text never has a byte of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +191,8 @@ fn take_record(reader: &mut Reader<'_>) -> Result<Record, EntryError> {
 
 fn put_member(sink: &mut impl Sink, member: &MemberRecord) {
     sink.number(member.key_type as u64);
+    sink.time(member.not_before);
+    sink.time(member.not_after);
     sink.sized(&member.leaf);
     sink.sized(&member.key);
     sink.number(member.chain.len() as u64);
@@ -201,6 +203,8 @@ fn take_member(reader: &mut Reader<'_>) -> Result<MemberRecord, EntryError> {
     let key_type = u8::try_from(reader.number()?).ok().and_then(KeyType::from_u8);
     Ok(MemberRecord {
         key_type: key_type.ok_or(EntryError::Malformed)?,
+        not_before: reader.time()?,
+        not_after: reader.time()?,
         leaf: reader.sized()?.to_vec(),
         key: Zeroizing::new(reader.sized()?.to_vec()),
         chain: {

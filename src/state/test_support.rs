@@ -18,6 +18,8 @@ pub(super) fn record(fill: u8, members: usize) -> Record {
     let types = [KeyType::Rsa, KeyType::RsaPss, KeyType::Ec, KeyType::Ed25519, KeyType::Ed448];
     let member = |key_type: KeyType| MemberRecord {
         key_type,
+        not_before: -5,
+        not_after: 1_800_000_000,
         leaf: vec![fill; 20 + key_type as usize],
         key: Zeroizing::new(vec![fill ^ 0xff; 10 + key_type as usize]),
         chain: (0..key_type as usize - 1).map(|i| vec![fill; 5 + i]).collect(),
