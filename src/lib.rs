@@ -11,13 +11,14 @@
 //! - `state`: what was pushed, on disk, so that it is there after a restart.
 //! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
 //!   what makes a good set.
-//! - `record`, `server_name`, `peer`: plain data.
+//! - `record`, `server_name`, `failure`, `peer`: plain data.
 //! - `ffi`: safe wrappers over what we call in NGINX and OpenSSL.
 
 #![cfg_attr(test, allow(dead_code, unused_imports))]
 
 mod api;
 mod certificate;
+mod failure;
 #[allow(unsafe_code)]
 mod ffi;
 mod files;

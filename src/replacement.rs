@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::certificate::CertificateSet;
+use crate::failure::Reason;
 use crate::files::BadFiles;
 use crate::host::Host;
 use crate::record::KeyType;
@@ -14,6 +15,8 @@ const CLOCK_SKEW_SECONDS: i64 = 300;
 pub(crate) struct BadSet {
     /// Path and reason.
     pub(crate) text: String,
+    /// The kind of failure.
+    pub(crate) kind: Reason,
     /// The reason may go away without a change to the files.
     pub(crate) may_pass: bool,
     pub(crate) is_not_covered: bool,
@@ -26,9 +29,10 @@ pub(crate) struct BadSet {
 }
 
 impl BadSet {
-    pub(crate) fn new(text: impl Into<String>) -> BadSet {
+    pub(crate) fn new(kind: Reason, text: impl Into<String>) -> BadSet {
         BadSet {
             text: text.into(),
+            kind,
             may_pass: false,
             is_not_covered: false,
             is_common: false,
@@ -42,19 +46,19 @@ impl BadSet {
         BadSet {
             is_common: bad.error.is_common(),
             good_part: bad.good_part,
-            ..BadSet::new(bad.error.to_string())
+            ..BadSet::new(bad.error.kind(), bad.error.to_string())
         }
     }
 
     /// A key type less than what serves.
     pub(crate) fn without(key_type: KeyType) -> BadSet {
         let text = format!("no files for its {} key", key_type.as_str());
-        BadSet { is_one_absent: true, ..BadSet::that_may_pass(&text) }
+        BadSet { is_one_absent: true, ..BadSet::that_may_pass(Reason::Absent, &text) }
     }
 
     pub(crate) fn not_covering(what: impl std::fmt::Display) -> BadSet {
         let text = format!("the certificate does not cover {what}");
-        BadSet { is_not_covered: true, ..BadSet::new(text) }
+        BadSet { is_not_covered: true, ..BadSet::new(Reason::NotCovered, text) }
     }
 
     /// With the path of what is bad.
@@ -62,8 +66,8 @@ impl BadSet {
         BadSet { text: format!("\"{}\": {}", path.display(), self.text), ..self }
     }
 
-    fn that_may_pass(text: &str) -> BadSet {
-        BadSet { may_pass: true, ..BadSet::new(text) }
+    fn that_may_pass(kind: Reason, text: &str) -> BadSet {
+        BadSet { may_pass: true, ..BadSet::new(kind, text) }
     }
 }
 
@@ -89,16 +93,17 @@ pub(crate) fn judge(
     let now = host.unix_seconds();
     if serving.is_some_and(|s| !s.expired_at(now)) {
         if set.expired_at(now) {
-            return Err(BadSet::that_may_pass("the certificate has expired"));
+            return Err(BadSet::that_may_pass(Reason::Expired, "the certificate has expired"));
         }
         if set.not_yet_valid_at(now + CLOCK_SKEW_SECONDS) {
-            return Err(BadSet::that_may_pass("the certificate is not yet valid"));
+            let text = "the certificate is not yet valid";
+            return Err(BadSet::that_may_pass(Reason::NotYetValid, text));
         }
     }
-    host.accepts(set).map_err(BadSet::new)?;
+    host.accepts(set).map_err(|text| BadSet::new(Reason::SecurityLevel, text))?;
     if !is_settled && serving.is_some_and(|s| set.seems_cut_short(s)) {
         let text = "the chain is cut short, and the file may still be being written";
-        return Err(BadSet::that_may_pass(text));
+        return Err(BadSet::that_may_pass(Reason::Truncated, text));
     }
     Ok(())
 }

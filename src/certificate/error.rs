@@ -5,6 +5,7 @@ use std::fmt;
 use openssl::error::ErrorStack;
 
 use super::bundle::MAX_NAMES;
+use crate::failure::Reason;
 
 /// What is wrong. The text never has a byte of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,26 @@ impl SetError {
     /// Takes the place of what OpenSSL said of a certificate.
     pub(super) fn certificate(stack: ErrorStack) -> SetError {
         SetError::Certificate(reason(&stack))
+    }
+
+    /// The kind of failure.
+    pub(crate) fn kind(self) -> Reason {
+        match self {
+            SetError::Empty | SetError::NotPem | SetError::Der | SetError::Encoding => {
+                Reason::NotPem
+            }
+            SetError::Truncated => Reason::Truncated,
+            SetError::NoCertificate => Reason::NoCertificate,
+            SetError::NoKey => Reason::NoKey,
+            SetError::EncryptedKey | SetError::WrongPassword => Reason::EncryptedKey,
+            SetError::UnsupportedKey => Reason::UnsupportedKey,
+            SetError::KeyMismatch => Reason::Mismatch,
+            SetError::WrongOrder => Reason::ChainOrder,
+            SetError::Certificate(_) | SetError::Key(_) => Reason::Unparsable,
+            SetError::TwoKeysOfOneType
+            | SetError::TwoCertificatesOfOneType
+            | SetError::TooManyNames => Reason::Other,
+        }
     }
 
     /// Takes the place of what OpenSSL said of a key.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::stat::is_lasting;
+use super::stat::{is_absent, is_lasting};
 use crate::certificate::SetError;
+use crate::failure;
 
 /// A path, which is no secret, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,15 @@ impl PathError {
     /// Whether it is the same for all names.
     pub(crate) fn is_common(&self) -> bool {
         matches!(self.reason, Reason::Unsearchable(_))
+    }
+
+    /// The kind of failure.
+    pub(crate) fn kind(&self) -> failure::Reason {
+        match self.reason {
+            Reason::Content(error) => error.kind(),
+            Reason::Call(_, errno) if is_absent(errno) => failure::Reason::Absent,
+            _ => failure::Reason::Unreadable,
+        }
     }
 
     /// Whether another look may succeed with the same files.

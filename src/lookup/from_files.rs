@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::candidate::{Candidate, Found, offer};
 use super::{Resolver, Status};
 use crate::certificate::CertificateSet;
+use crate::failure::Reason;
 use crate::files::{Look, SetFiles};
 use crate::host::Host;
 use crate::record::Source;
@@ -136,7 +137,9 @@ impl Resolver {
         look: &LookContext<'_>,
     ) -> Result<Good, BadSet> {
         let Origin { digest, stat, ticket } = origin;
-        let record = set.to_record(Source::Lazy, digest).map_err(|e| BadSet::new(e.to_string()))?;
+        let record = set
+            .to_record(Source::Lazy, digest)
+            .map_err(|e| BadSet::new(Reason::Other, e.to_string()))?;
         let parsed = Parsed::new(candidate.clone(), set, digest);
         let mut good = Good { parsed, changed: true, is_published: false };
 
