@@ -9,6 +9,7 @@ mod password_file;
 mod read;
 mod scan;
 mod stat;
+pub(crate) mod tag;
 mod template;
 
 use std::cell::RefCell;

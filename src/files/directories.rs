@@ -36,6 +36,14 @@ impl Files {
         is_one_there
     }
 
+    /// Whether a directory is away in which there were files: what was in it is not known then.
+    pub(super) fn is_one_away(&self, zone: &dyn SeenDirectories) -> bool {
+        self.fixed_directories().into_iter().enumerate().any(|(index, path)| {
+            let seen = zone.seen(index);
+            seen != 0 && !identity(path).is_some_and(|now| now == seen || !is_empty(path))
+        })
+    }
+
     /// Notes the directories in which there are files.
     pub(crate) fn note_directories(&self, zone: &dyn SeenDirectories) {
         for (index, path) in self.fixed_directories().into_iter().enumerate() {

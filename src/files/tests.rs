@@ -535,3 +535,42 @@ fn marks() {
     files.write(&p256());
     assert_ne!(stat.mark(later, 1), files.stat().mark(later, 1));
 }
+
+/// A zone that knows of directories.
+#[derive(Default)]
+struct Zone(std::cell::Cell<u64>);
+
+impl SeenDirectories for Zone {
+    fn seen(&self, _index: usize) -> u64 {
+        self.0.get()
+    }
+
+    fn note(&self, _index: usize, identity: u64) {
+        self.0.set(identity);
+    }
+}
+
+#[test]
+fn tags() {
+    let test = TestFiles::new();
+    let zone = Zone::default();
+    let tag = || test.files().tag(&test.look(), &zone);
+    assert_eq!(tag(), tag::NONE);
+
+    test.write(&p256());
+    let first = tag();
+    assert!(first > tag::NONE);
+    assert_eq!(tag(), first);
+    test.write(&p256());
+    assert_ne!(tag(), first);
+    fs::write(test.key(), "nothing").unwrap();
+    assert!(tag() > tag::NONE, "bad contents are told apart too");
+    fs::remove_file(test.key()).unwrap();
+    assert_eq!(tag(), tag::UNKNOWN, "half a pair");
+
+    test.files().note_directories(&zone);
+    fs::remove_file(test.cert()).unwrap();
+    assert_eq!(tag(), tag::NONE);
+    zone.0.set(1);
+    assert_eq!(tag(), tag::UNKNOWN, "another directory, which is empty");
+}
