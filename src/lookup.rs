@@ -2,6 +2,7 @@
 //! cache → sets that serve all their names → files → `default=`.
 
 mod bad;
+mod beside;
 mod candidate;
 mod from_files;
 mod gone;
@@ -13,10 +14,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::certificate::{CertificateSet, Parser};
-use crate::files::Files;
+use crate::files::{Files, tag};
 use crate::host::Host;
 use crate::server_name::{NameBuffer, ServerName};
-use crate::store::{self, Lookup, SetId, Store};
+use crate::store::{self, Lookup, Previous, SetId, Store};
 pub(crate) use crate::worker_cache::Matched;
 use crate::worker_cache::{CANDIDATES, Cached, Entry, Parsed, Stamps, WorkerCache};
 
@@ -50,6 +51,15 @@ pub(crate) struct Settings {
     pub(crate) valid_msec: Option<u64>,
     /// How many names a worker keeps parsed.
     pub(crate) worker_cache: usize,
+    /// A set that files replace is kept, for who can roll back to it.
+    pub(crate) keeps_previous: Cell<bool>,
+}
+
+impl Settings {
+    /// What becomes of a set that files replace.
+    pub(crate) fn previous(&self) -> Previous {
+        if self.keeps_previous.get() { Previous::Keep } else { Previous::Drop }
+    }
 }
 
 /// Where a set was found.
@@ -160,11 +170,13 @@ impl Resolver {
             (wildcard.as_ref(), Matched::Wildcard),
             (parent.as_ref(), Matched::Parent),
         ];
-        let names = candidates.iter().filter_map(|(candidate, _)| *candidate);
-        let stamps = Cell::new(Stamps::take(&self.store, names)?);
+        let names = || candidates.iter().filter_map(|(candidate, _)| *candidate);
+        let stamps = Cell::new(Stamps::take(&self.store, names())?);
 
-        let mut choice = Choice::default();
-        let is_settled = self.offer_serving(name, wildcard.as_ref(), &mut choice, host);
+        let look = LookContext { name, present: None, stamps: &stamps, now, patience, host };
+        let offered = self.offer_serving(names, &look);
+        let is_settled = offered.is_some();
+        let mut choice = offered.unwrap_or_default();
         for (candidate, matched) in candidates {
             if choice.is_made() {
                 break;
@@ -175,7 +187,7 @@ impl Resolver {
                 Lookup::Absent | Lookup::Contended => None,
             };
             let present = present.as_ref();
-            let look = LookContext { name, present, stamps: &stamps, now, patience, host };
+            let look = LookContext { present, ..look };
             let offered = match self.settings.load {
                 Load::Lazy => self.candidate(candidate, &look),
                 Load::Startup | Load::Off => self.of_later_workers(candidate, &look),
@@ -226,9 +238,15 @@ impl Resolver {
     /// One candidate: what the zone has of it, if that is not older than the last clear and its
     /// files need no look, else its files.
     fn candidate(&mut self, candidate: &ServerName, look: &LookContext<'_>) -> Candidate {
-        let is_current = |entry: &&store::Entry| {
-            entry.is_lazy() && !entry.last_good && entry.ticket > look.clear_epoch()
-        };
+        let is_current =
+            |entry: &&store::Entry| !entry.last_good && entry.ticket > look.clear_epoch();
+        // It was offered with all that it serves, unless it came since; its files are looked at there.
+        if let Some(entry) = look.present.filter(|entry| !entry.is_lazy()) {
+            return match self.parsed(candidate, entry.id, look.host) {
+                Some(parsed) => offer(Found::in_zone(parsed), look),
+                None => Candidate::Nothing { look_again: 0 },
+            };
+        }
         if let Some(entry) = look.present.filter(is_current) {
             if let Some(look_again) = self.need_no_look(candidate, entry, look) {
                 if let Some(parsed) = self.parsed(candidate, entry.id, look.host) {
@@ -283,8 +301,20 @@ impl Resolver {
         }
     }
 
-    pub(crate) fn seen_files(&mut self, _name: &ServerName) -> u64 {
-        0
+    /// What a push of the name is made over: the tag of its files as they are now, or as they were
+    /// when the master last looked.
+    pub(crate) fn seen_files(&mut self, name: &ServerName) -> u64 {
+        let files = &self.settings.files;
+        match self.settings.load {
+            // Another configuration may have other files.
+            Load::Lazy if !self.may_write() => tag::UNKNOWN,
+            Load::Lazy => files.tag(&files.read(name), &self.store),
+            Load::Startup | Load::Off => match self.store.find(name.as_str()) {
+                Lookup::Found(entry) => entry.seen,
+                Lookup::Absent => tag::NONE,
+                Lookup::Contended => tag::UNKNOWN,
+            },
+        }
     }
 
     /// What sets are parsed with in this worker.

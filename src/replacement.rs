@@ -82,6 +82,19 @@ pub(crate) fn lost_key_type(
     types.find(|key_type| !has(set, *key_type))
 }
 
+/// As `judge()`, a set that is to serve all names of its certificate.
+pub(crate) fn judge_fixed(
+    set: &CertificateSet,
+    serving: Option<&CertificateSet>,
+    is_settled: bool,
+    host: &dyn Host,
+) -> Result<(), BadSet> {
+    if set.names().next().is_none() {
+        return Err(BadSet::not_covering("any server name"));
+    }
+    judge(set, serving, is_settled, host)
+}
+
 /// Judges a set that is good in itself. `serving` is what serves now. `is_settled`: the files were
 /// not written within the last moments.
 pub(crate) fn judge(

@@ -116,6 +116,16 @@ impl Stamps {
         Some(Stamps { clear_epoch, names: stamps })
     }
 
+    /// Of the names anew, to look all of them up again. The looks at files since then hold by the
+    /// clear epoch from before them.
+    pub(crate) fn retake<'a>(
+        self,
+        store: &Store,
+        names: impl Iterator<Item = &'a ServerName>,
+    ) -> Option<Stamps> {
+        Some(Stamps { clear_epoch: self.clear_epoch, ..Stamps::take(store, names)? })
+    }
+
     pub(crate) fn clear_epoch(&self) -> u64 {
         self.clear_epoch
     }

@@ -10,9 +10,11 @@ use super::candidate::{Candidate, Found, offer};
 use super::from_files::LookContext;
 use super::gone::ABSENT;
 use super::{LOOK_AGAIN_MSEC, Resolver, Status};
+use crate::failure::Failure;
 use crate::files::SetStat;
 use crate::replacement::BadSet;
 use crate::server_name::ServerName;
+use crate::store::Counter;
 use crate::worker_cache::Parsed;
 
 /// How many names with bad or vanished files a worker remembers.
@@ -64,7 +66,13 @@ impl Resolver {
         // The parent's files need not cover each name below it.
         if !(error.is_not_covered && candidate != look.name) {
             let has_last_good = look.present.is_some() || self.unpublished(candidate).is_some();
-            self.report(candidate, &error, stat, has_last_good, look);
+            let consequence = match (has_last_good, &error.good_part) {
+                (true, _) => "the last good one is served",
+                (false, Some(_)) => "its other key types are served",
+                (false, None) => "it is not served",
+            };
+            self.report(candidate, &error, stat, consequence, look);
+            self.note_failure(candidate, &error, look);
         }
         if let Some(entry) = look.present.filter(|entry| entry.stat == ABSENT) {
             if let Some(mut writer) = self.writer(look.host) {
@@ -116,9 +124,29 @@ impl Resolver {
 
     pub(super) fn forget_bad(&mut self, candidate: &ServerName, look: &LookContext<'_>) {
         self.bad.forget(candidate);
-        if look.present.is_some_and(|entry| entry.last_good) {
-            if let Some(mut writer) = self.writer(look.host) {
-                writer.set_last_good(candidate.as_str(), false);
+        let Some(entry) = look.present else { return };
+        let has_failed = Failure::is_of_files(entry.failure);
+        if !entry.last_good && !has_failed {
+            return;
+        }
+        if let Some(mut writer) = self.writer(look.host) {
+            writer.set_last_good(candidate.as_str(), false);
+            if has_failed {
+                writer.set_failure(candidate.as_str(), Failure::NONE);
+            }
+        }
+    }
+
+    /// Tells those who ask the API of what serves.
+    fn note_failure(&self, candidate: &ServerName, error: &BadSet, look: &LookContext<'_>) {
+        let Some(entry) = look.present else { return };
+        let failure = Failure::noted(entry.failure, error.kind, look.host.unix_seconds());
+        if failure == entry.failure {
+            return;
+        }
+        if let Some(mut writer) = self.writer(look.host) {
+            if self.is_same(candidate, entry) {
+                writer.set_failure(candidate.as_str(), failure);
             }
         }
     }
@@ -161,30 +189,31 @@ impl Resolver {
         is_kept.then(|| Rc::clone(&entry.parsed))
     }
 
-    /// One line for a reason after each clear, by whichever worker meets it first.
+    /// One line for a reason after each clear, by whichever worker meets it first; and it counts.
     pub(super) fn report(
         &self,
         candidate: &ServerName,
         error: &BadSet,
         stat: &SetStat,
-        has_last_good: bool,
+        consequence: &str,
         look: &LookContext<'_>,
     ) {
         if error.is_common {
             if self.report_once(&(&error.text, look.clear_epoch())) {
+                self.count(error);
                 look.host.warn(format_args!("certificate files cannot be read: {}", error.text));
             }
             return;
         }
         if self.report_once(&(candidate.as_str(), &error.text, stat, look.clear_epoch())) {
-            let consequence = match (has_last_good, &error.good_part) {
-                (true, _) => "the last good one is served",
-                (false, Some(_)) => "its other key types are served",
-                (false, None) => "it is not served",
-            };
+            self.count(error);
             let text = &error.text;
             look.host.warn(format_args!("certificate \"{candidate}\": {text}; {consequence}"));
         }
+    }
+
+    fn count(&self, error: &BadSet) {
+        self.store.add(Counter::LoadFailures(error.kind.number()), 1);
     }
 
     /// Whether nobody told of it yet.

@@ -12,10 +12,11 @@ use crate::host::Host;
 use crate::record::Source;
 use crate::replacement::{BadSet, judge};
 use crate::server_name::ServerName;
-use crate::store::{self, Expects, Lookup, Previous, Publication, PublishError, Writer};
+use crate::store::{self, Expects, Lookup, Publication, PublishError, Writer};
 use crate::worker_cache::{Parsed, Stamps};
 
 /// What a candidate is looked at for.
+#[derive(Clone, Copy)]
 pub(super) struct LookContext<'a> {
     /// The server name of the handshake.
     pub(super) name: &'a ServerName,
@@ -125,7 +126,8 @@ impl Resolver {
             .and_then(|()| judge(&set, serving, stat != 0, host))
             .and_then(|()| self.keep_key_types(candidate, &set, serving, &files, look));
         judged.map_err(|bad| bad.at(files.certificate_path()))?;
-        self.publish(candidate, set, Origin { digest, stat, ticket }, look)
+        let origin = Origin { digest, stat, seen: files.tag(), ticket };
+        self.publish(candidate, set, origin, look)
     }
 
     /// Makes a set that was found good the one that all workers serve.
@@ -136,7 +138,7 @@ impl Resolver {
         origin: Origin,
         look: &LookContext<'_>,
     ) -> Result<Good, BadSet> {
-        let Origin { digest, stat, ticket } = origin;
+        let Origin { digest, stat, seen, ticket } = origin;
         let record = set
             .to_record(Source::Lazy, digest)
             .map_err(|e| BadSet::new(Reason::Other, e.to_string()))?;
@@ -152,12 +154,17 @@ impl Resolver {
             now_msec: look.now,
             stat,
             generation: ticket,
-            seen: 0,
-            previous: Previous::Drop,
+            seen,
+            previous: self.settings.previous(),
             expects: Expects::Any,
         };
         let evictions = self.store.stats().evictions;
-        match writer.publish(&publication) {
+        // A push that began before this read and is made since: it is the newer one.
+        let is_pushed =
+            matches!(self.store.find(candidate.as_str()), Lookup::Found(now) if !now.is_lazy());
+        let published =
+            if is_pushed { Err(PublishError::Overtaken) } else { writer.publish(&publication) };
+        match published {
             Ok(id) => {
                 // What this very publication announced is in the answer.
                 look.stamps.set(look.stamps.get().after_publication(&self.store, candidate));
@@ -174,7 +181,8 @@ impl Resolver {
                 }
             }
             Err(PublishError::Overtaken | PublishError::Unexpected { .. }) => {
-                // Another worker read the files later than we did: its set is the newer one.
+                // Another worker read the files later than we did: its set is the newer one, as is
+                // one that was pushed.
                 drop(writer);
                 if let Lookup::Found(entry) = self.store.find(candidate.as_str()) {
                     if let Some(parsed) = self.parsed(candidate, entry.id, look.host) {
@@ -202,6 +210,7 @@ impl Resolver {
 struct Origin {
     digest: [u8; 16],
     stat: u64,
+    seen: u64,
     ticket: u64,
 }
 

@@ -10,7 +10,7 @@ use crate::replacement::{BadSet, lost_key_type};
 use crate::server_name::ServerName;
 
 /// A name is gone when its files are absent at two looks this far apart, ms.
-const GONE_MSEC: u64 = 1_000;
+pub(super) const GONE_MSEC: u64 = 1_000;
 
 /// In the zone, in the place of `SetStat::mark()`: the last look found no file. All workers go by the
 /// first of those.

@@ -3,10 +3,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::beside::Beside;
 use super::from_files::LookContext;
+use super::serving::MOST_CHANGES;
 use super::{Resolver, Stamps};
 use crate::files::Look;
 use crate::host::Host;
+use crate::precedence::in_order;
 use crate::server_name::ServerName;
 use crate::store::Lookup;
 use crate::worker_cache::Parsed;
@@ -44,6 +47,9 @@ impl Resolver {
         let now = host.monotonic_msec();
         let stamps = Stamps::take(&self.store, std::iter::once(name)).ok_or(RefreshError::Busy)?;
         let stamps = Cell::new(stamps);
+        if let Some(refreshed) = self.refresh_fixed(name, &stamps, now, host)? {
+            return Ok(refreshed);
+        }
         let mut reason = format!("no files for \"{name}\"");
         for candidate in [Some(name.clone()), name.wildcard(), name.parent()].into_iter().flatten()
         {
@@ -52,6 +58,11 @@ impl Resolver {
                 Lookup::Absent => None,
                 Lookup::Contended => return Err(RefreshError::Busy),
             };
+            // One that serves the name was found before.
+            if present.is_some_and(|entry| !entry.is_lazy()) {
+                reason = format!("certificate \"{candidate}\" does not cover \"{name}\"");
+                continue;
+            }
             let present = present.as_ref();
             let look = LookContext { name, present, stamps: &stamps, now, patience: 0, host };
             let ticket = self.store.next_ticket();
@@ -87,7 +98,7 @@ impl Resolver {
                 reason = format!("certificate \"{candidate}\" does not cover \"{name}\"");
                 continue;
             }
-            self.bad.forget(&candidate);
+            self.forget_bad(&candidate, &look);
             if good.changed && !good.is_published {
                 // Not in the zone, for want of room or of the lock: every worker has to read.
                 self.store.clear();
@@ -95,5 +106,44 @@ impl Resolver {
             return Ok(Refreshed { parsed: good.parsed, changed: good.changed });
         }
         Err(RefreshError::Files(reason))
+    }
+}
+
+impl Resolver {
+    /// Looks at the files of the set that serves a name and is not lazy; `None` when there is none.
+    fn refresh_fixed(
+        &mut self,
+        name: &ServerName,
+        stamps: &Cell<Stamps>,
+        now: u64,
+        host: &dyn Host,
+    ) -> Result<Option<Refreshed>, RefreshError> {
+        let wildcard = name.wildcard();
+        let mut changed = false;
+        'search: for _ in 0..MOST_CHANGES {
+            let sets = in_order(&self.store, name, wildcard.as_ref());
+            for set in sets.ok_or(RefreshError::Busy)? {
+                let Some(own) = ServerName::from_operator(set.name.as_bytes()) else { continue };
+                let present = Some(&set.entry);
+                let look = LookContext { name, present, stamps, now, patience: 0, host };
+                match self.read_beside(&own, &set.entry, &look) {
+                    Ok(Beside::Stays { .. }) => {}
+                    Ok(Beside::Changed | Beside::Own(_)) => {
+                        changed = true;
+                        continue 'search;
+                    }
+                    Err(bad) => {
+                        self.note_bad_beside(&own, &set.entry, &bad, &look);
+                        return Err(RefreshError::Files(bad.bad.text));
+                    }
+                }
+                let parsed = self.parsed(&own, set.entry.id, host);
+                if let Some(parsed) = parsed.filter(|parsed| parsed.set.covers(name)) {
+                    return Ok(Some(Refreshed { parsed, changed }));
+                }
+            }
+            return Ok(None);
+        }
+        Err(RefreshError::Busy)
     }
 }

@@ -1,6 +1,7 @@
 //! `rust_shared_cert_zone zone=NAME:SIZE [cert=PATH key=PATH]... [load=lazy|startup|off]
 //! [valid=TIME|off] [worker_cache=NUMBER] [password_file=FILE]`.
 
+use std::cell::Cell;
 use std::ffi::c_char;
 use std::path::Path;
 use std::rc::Rc;
@@ -113,6 +114,7 @@ impl<'a> Parameters<'a> {
             files: Files::new(pairs, self.passwords.unwrap_or_default()),
             valid_msec: self.valid_msec.unwrap_or(default_valid),
             worker_cache: self.worker_cache.unwrap_or(DEFAULT_WORKER_CACHE),
+            keeps_previous: Cell::new(false),
         })
     }
 }
