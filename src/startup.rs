@@ -3,18 +3,20 @@
 
 mod apply;
 mod check;
+mod pushed;
 
 use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
 use crate::certificate::{CertificateSet, Parser};
-use crate::files::{Files, Look, Scan, SetFiles};
+use crate::failure::{Failure, Reason};
+use crate::files::{Files, Look, Scan, SetFiles, tag};
 use crate::host::Host;
 use crate::record::{Record, Source};
-use crate::replacement::{BadSet, judge, lost_key_type};
+use crate::replacement::{BadSet, judge_fixed, lost_key_type};
 use crate::server_name::ServerName;
-use crate::store::{Entry, Lookup, SetId, Store};
+use crate::store::{Entry, Lookup, Previous, SetId, Store};
 
 pub(crate) use apply::{Plan, TooSmall, fill, forget, patient_writer};
 
@@ -31,18 +33,44 @@ const PROGRESS: usize = 10_000;
 /// What is to be done for a name. Nothing is, where its files did not change.
 pub(crate) enum Change {
     /// Its files hold a set that is to serve.
-    Publish { record: Record, served: Vec<String>, ticket: u64, stat: u64 },
+    Publish(Box<NewSet>),
     /// Its files changed, but not what they hold.
-    Same { id: SetId, ticket: u64, stat: u64 },
-    /// Its files are bad: what serves is the last good.
-    LastGood,
+    Same { id: SetId, seen: Seen },
+    /// Nothing takes the place of the set that was pushed; but what its files hold is noted.
+    Seen { id: SetId, seen: Seen },
+    /// Its files are bad: what serves is the last good, or what was pushed.
+    Bad(Reason),
     /// Its files are gone.
     Remove,
+}
+
+/// A set that files hold.
+pub(crate) struct NewSet {
+    record: Record,
+    served: Vec<String>,
+    seen: Seen,
+    /// Some of its key types are bad: they are left out.
+    failure: Option<Reason>,
+    /// It takes the place of a set that was pushed.
+    is_over_push: bool,
+}
+
+/// What a look at the files of a name saw.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    /// Drawn before they were opened.
+    ticket: u64,
+    /// As `store::Entry::stat`.
+    stat: u64,
+    /// As `store::Entry::seen`.
+    tag: u64,
 }
 
 /// Reads files for a zone.
 pub(crate) struct Startup<'a> {
     files: &'a Files,
+    /// What becomes of a set that files replace.
+    previous: Previous,
     store: &'a Store,
     host: &'a dyn Host,
     parser: Parser,
@@ -68,8 +96,14 @@ enum Outcome {
 }
 
 impl<'a> Startup<'a> {
-    pub(crate) fn new(files: &'a Files, store: &'a Store, host: &'a dyn Host) -> Startup<'a> {
-        Startup { files, store, host, parser: Parser::new(), counts: Counts::default() }
+    pub(crate) fn new(
+        files: &'a Files,
+        previous: Previous,
+        store: &'a Store,
+        host: &'a dyn Host,
+    ) -> Startup<'a> {
+        let (parser, counts) = (Parser::new(), Counts::default());
+        Startup { files, previous, store, host, parser, counts }
     }
 
     /// Looks at the files of all names and tells what is to be done; bad pairs are in the log.
@@ -88,7 +122,12 @@ impl<'a> Startup<'a> {
                 outcome => self.settle(name, outcome, &mut apply),
             }
         }
-        pending.extend(gone);
+        for name in gone {
+            match self.look(&name, true) {
+                Outcome::Pending => pending.push(name),
+                outcome => self.settle(&name, outcome, &mut apply),
+            }
+        }
         self.look_again(pending, &mut apply);
         self.host.notice(format_args!(
             "{} certificates looked at, {} of them unchanged, {} bad",
@@ -109,14 +148,19 @@ impl<'a> Startup<'a> {
         self.report_skipped(scan);
     }
 
-    /// Names that were read at an earlier start and that the scan did not find.
+    /// Names that were read at an earlier start, or are known to have had files when they were
+    /// pushed, and that the scan did not find.
     fn names_without_files(&self, scan: &Scan) -> Vec<ServerName> {
         if !scan.is_complete() {
             return Vec::new();
         }
         let found: HashSet<&str> = scan.names.iter().map(ServerName::as_str).collect();
         let names = self.store.names().into_iter();
-        let names = names.filter(|(_, entry)| entry.source == Source::Startup);
+        let names = names.filter(|(_, entry)| match entry.source {
+            Source::Startup => true,
+            Source::Pushed => entry.seen != tag::NONE,
+            Source::Lazy => false,
+        });
         names
             .filter(|(name, _)| !found.contains(name.as_str()))
             .filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()))
@@ -180,6 +224,9 @@ impl<'a> Startup<'a> {
         if present.as_ref().is_some_and(|entry| self.is_unchanged(name, entry)) {
             return Outcome::Unchanged;
         }
+        if let Some(entry) = present.as_ref().filter(|entry| entry.source == Source::Pushed) {
+            return self.look_beside(name, entry, may_wait);
+        }
 
         let ticket = self.store.next_ticket();
         let files = match self.files.read(name) {
@@ -189,10 +236,11 @@ impl<'a> Startup<'a> {
             Look::Absent => return Outcome::Change(self.absent(name)),
         };
         let stat = files.stat().mark(self.host.unix_seconds(), self.host.accepts_by());
+        let seen = Seen { ticket, stat, tag: files.tag() };
         let serving = present.and_then(|entry| self.serving(name, &entry));
         if let Some(serving) = serving.as_ref().filter(|s| s.is_startup) {
             if serving.digest == files.digest() && self.host.accepts(&serving.set).is_ok() {
-                return Outcome::Change(Change::Same { id: serving.id, ticket, stat });
+                return Outcome::Change(Change::Same { id: serving.id, seen });
             }
         }
         let serving_set = serving.as_ref().map(|s| &s.set);
@@ -204,11 +252,11 @@ impl<'a> Startup<'a> {
             }
         });
         match checked {
-            Ok(set) => self.publish(&set, &files, ticket, stat),
+            Ok(set) => self.publish(&set, &files, seen, false),
             Err(bad) if bad.may_pass && may_wait => Outcome::Pending,
             Err(bad) => {
                 let serves = serving.is_some_and(|s| self.host.accepts(&s.set).is_ok());
-                self.bad(name, bad, present.is_some(), serves, ticket)
+                self.bad(name, bad, present.is_some(), serves, seen)
             }
         }
     }
@@ -218,7 +266,8 @@ impl<'a> Startup<'a> {
             let stat = self.files.stat(name);
             stat.mark(self.host.unix_seconds(), self.host.accepts_by())
         };
-        !entry.is_lazy() && !entry.last_good && entry.stat != 0 && entry.stat == mark()
+        let has_trouble = entry.last_good || Failure::is_of_files(entry.failure);
+        !entry.is_lazy() && !has_trouble && entry.stat != 0 && entry.stat == mark()
     }
 
     /// Absent at the last look, more than a second after the first.
@@ -230,7 +279,7 @@ impl<'a> Startup<'a> {
             "certificate \"{name}\": no files, but their directory is not as it was; the last good \
              one is served"
         ));
-        Change::LastGood
+        Change::Bad(Reason::Absent)
     }
 
     fn can_tell(&self) -> bool {
@@ -258,12 +307,7 @@ impl<'a> Startup<'a> {
             may_pass: !is_settled,
             ..BadSet::of_files(bad)
         })?;
-        let judged = if set.names().next().is_none() {
-            Err(BadSet::not_covering("any server name"))
-        } else {
-            judge(&set, serving, is_settled, self.host)
-        };
-        judged.map_err(|bad| BadSet {
+        judge_fixed(&set, serving, is_settled, self.host).map_err(|bad| BadSet {
             // Waiting makes no certificate valid.
             may_pass: bad.may_pass && !is_settled,
             ..bad.at(files.certificate_path())
@@ -275,11 +319,18 @@ impl<'a> Startup<'a> {
         Ok(set)
     }
 
-    fn publish(&self, set: &CertificateSet, files: &SetFiles, ticket: u64, stat: u64) -> Outcome {
+    fn publish(
+        &self,
+        set: &CertificateSet,
+        files: &SetFiles,
+        seen: Seen,
+        is_over_push: bool,
+    ) -> Outcome {
         match set.to_record(Source::Startup, files.digest()) {
             Ok(record) => {
                 let served = set.names().map(str::to_owned).collect();
-                Outcome::Change(Change::Publish { record, served, ticket, stat })
+                let new = NewSet { record, served, seen, failure: None, is_over_push };
+                Outcome::Change(Change::Publish(Box::new(new)))
             }
             Err(error) => {
                 self.host.alert(format_args!("{}: {error}", files.certificate_path().display()));
@@ -294,7 +345,7 @@ impl<'a> Startup<'a> {
         bad: BadSet,
         has_last_good: bool,
         serves: bool,
-        ticket: u64,
+        seen: Seen,
     ) -> Outcome {
         self.counts.bad += 1;
         let part = if has_last_good { None } else { bad.good_part };
@@ -305,7 +356,7 @@ impl<'a> Startup<'a> {
         };
         self.host.warn(format_args!("certificate \"{name}\": {}; {consequence}", bad.text));
         if has_last_good {
-            return Outcome::Change(Change::LastGood);
+            return Outcome::Change(Change::Bad(bad.kind));
         }
         // Not to be taken for what the files hold: it has no digest of theirs, and no stat.
         let record = part.and_then(|part| {
@@ -314,9 +365,11 @@ impl<'a> Startup<'a> {
         });
         match record {
             Some((record, served)) if !served.is_empty() => {
-                Outcome::Change(Change::Publish { record, served, ticket, stat: 0 })
+                let (seen, failure) = (Seen { stat: 0, ..seen }, Some(bad.kind));
+                let new = NewSet { record, served, seen, failure, is_over_push: false };
+                Outcome::Change(Change::Publish(Box::new(new)))
             }
-            _ => Outcome::Nothing,
+            _ => Outcome::Change(Change::Bad(bad.kind)),
         }
     }
 }

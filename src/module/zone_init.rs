@@ -146,7 +146,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
             taken.sets, taken.left
         ));
     }
-    let mut startup = Startup::new(&zone.settings.files, &store, &host);
+    let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
     match load {
         Load::Startup => startup::fill(&mut startup).map_err(Failure::TooSmall)?,
         // SAFETY: reads an integer that main() set.
@@ -186,7 +186,7 @@ fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fai
     if zone.settings.load != Load::Lazy && patient_writer(&store, &host).is_none() {
         return Err(Failure::Locked);
     }
-    let mut startup = Startup::new(&zone.settings.files, &store, &host);
+    let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
     match zone.settings.load {
         Load::Startup => {
             let plan = Plan::make(&mut startup).map_err(Failure::TooSmall)?;
@@ -241,7 +241,12 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     }
     match (zone.settings.load, plan) {
         (Load::Startup, Some(plan)) => {
-            plan.commit(&Startup::new(&zone.settings.files, &store, &host));
+            plan.commit(&Startup::new(
+                &zone.settings.files,
+                zone.settings.previous(),
+                &store,
+                &host,
+            ));
         }
         (Load::Off, _) => startup::forget(&store, &host),
         _ => {}

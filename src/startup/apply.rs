@@ -4,12 +4,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Change, Startup};
+use super::{Change, NewSet, Seen, Startup};
+use crate::failure::{Failure, Reason};
 use crate::host::Host;
 use crate::record::Source;
 use crate::server_name::ServerName;
 use crate::store::{
-    Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer, region_bytes_for,
+    Counter, Entry, Expects, Look, Lookup, Need, Previous, Publication, PublishError, Store,
+    Writer, region_bytes_for,
 };
 
 /// How long the master waits for a process that is writing, or that was stopped while it was.
@@ -33,17 +35,18 @@ impl TooSmall {
 
 /// Reads into a zone that nobody serves from yet.
 pub(crate) fn fill(startup: &mut Startup<'_>) -> Result<(), TooSmall> {
-    let (store, host) = (*startup.store, startup.host);
+    let (store, previous, host) = (*startup.store, startup.previous, startup.host);
+    let zone = Target { store: &store, previous, host };
     let fixed = store.fixed_bytes();
     let mut need = Need::new();
     let mut is_full = false;
     startup.run(|name, change| {
-        if let Change::Publish { record, served, .. } = &change {
-            need.add(name.as_str(), record, &strs(served));
+        if let Change::Publish(new) = &change {
+            need.add(name.as_str(), &new.record, &strs(&new.served));
         }
         // When it does not fit, what follows is read all the same, for the size that is needed.
         if !is_full {
-            is_full = apply(&store, host, name, change) == Applied::Full;
+            is_full = apply(zone, name, change) == Applied::Full;
         }
     });
     startup.files.note_directories(startup.store);
@@ -69,8 +72,8 @@ impl Plan {
     fn check_fits(&self, store: &Store) -> Result<(), TooSmall> {
         let mut need = Need::new();
         for (name, change) in &self.changes {
-            if let Change::Publish { record, served, .. } = change {
-                need.add(name.as_str(), record, &strs(served));
+            if let Change::Publish(new) = change {
+                need.add(name.as_str(), &new.record, &strs(&new.served));
             }
         }
         let needed = store.fixed_bytes() + need.bytes();
@@ -86,11 +89,11 @@ impl Plan {
     fn replaced_bytes(&self, store: &Store) -> u64 {
         let mut need = Need::new();
         for (name, change) in &self.changes {
-            if !matches!(change, Change::Publish { .. } | Change::Remove) {
+            if !matches!(change, Change::Publish(_) | Change::Remove) {
                 continue;
             }
             if let Lookup::Found((entry, mut record)) = store.read(name.as_str()) {
-                if entry.source == Source::Startup {
+                if !entry.is_lazy() {
                     record.members.iter_mut().for_each(|member| member.chain.clear());
                     need.add(name.as_str(), &record, &[]);
                 }
@@ -104,8 +107,10 @@ impl Plan {
     pub(crate) fn commit(self, startup: &Startup<'_>) {
         let (removals, others): (Vec<_>, Vec<_>) =
             self.changes.into_iter().partition(|(_, change)| matches!(change, Change::Remove));
+        let Startup { store, previous, host, .. } = *startup;
+        let zone = Target { store, previous, host };
         for (name, change) in removals.into_iter().chain(others) {
-            match apply(startup.store, startup.host, &name, change) {
+            match apply(zone, &name, change) {
                 Applied::Done => {}
                 Applied::Full => {
                     let serves = startup.store.find(name.as_str()) != Lookup::Absent;
@@ -140,39 +145,106 @@ enum Applied {
     Locked,
 }
 
-fn apply(store: &Store, host: &dyn Host, name: &ServerName, change: Change) -> Applied {
+/// Where changes go to.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    store: &'a Store,
+    previous: Previous,
+    host: &'a dyn Host,
+}
+
+fn apply(zone: Target<'_>, name: &ServerName, change: Change) -> Applied {
+    let Target { store, host, .. } = zone;
     let Some(mut writer) = patient_writer(store, host) else { return Applied::Locked };
     let now_msec = host.monotonic_msec();
-    let name = name.as_str();
+    let present = zone.entry(name);
     match change {
-        Change::Publish { record, served, ticket, stat } => {
-            let served = &strs(&served);
-            let publication = Publication {
-                name,
-                record: &record,
-                served,
-                ticket,
-                now_msec,
-                stat,
-                generation: ticket,
-                seen: 0,
-                previous: Previous::Drop,
-                expects: Expects::Any,
-            };
-            // Overtaken: something newer is there.
-            if let Err(PublishError::Full { .. }) = writer.publish(&publication) {
-                return Applied::Full;
+        Change::Publish(new) => return zone.publish(&mut writer, name, &new),
+        Change::Same { id, seen } => {
+            writer.restamp(name.as_str(), id, seen.ticket, seen.stat, now_msec);
+            mend(&mut writer, name, present.as_ref());
+        }
+        Change::Seen { id, seen } => {
+            let Seen { ticket, stat, tag } = seen;
+            writer.note_look(name.as_str(), id, Look { stat, seen: tag, ticket, now_msec });
+            mend(&mut writer, name, present.as_ref());
+        }
+        Change::Bad(reason) => {
+            if present.as_ref().is_some_and(|entry| entry.source != Source::Pushed) {
+                writer.set_last_good(name.as_str(), true);
             }
+            zone.note_failure(&mut writer, name, present.as_ref(), reason);
         }
-        Change::Same { id, ticket, stat } => {
-            writer.restamp(name, id, ticket, stat, now_msec);
-        }
-        Change::LastGood => writer.set_last_good(name, true),
         Change::Remove => {
-            writer.remove(name);
+            writer.remove(name.as_str());
         }
     }
     Applied::Done
+}
+
+/// The files are good again.
+fn mend(writer: &mut Writer<'_>, name: &ServerName, present: Option<&Entry>) {
+    let Some(entry) = present else { return };
+    let failure = Failure::without_files(entry.failure);
+    if failure != entry.failure {
+        writer.set_failure(name.as_str(), failure);
+    }
+}
+
+impl Target<'_> {
+    fn publish(self, writer: &mut Writer<'_>, name: &ServerName, new: &NewSet) -> Applied {
+        let Seen { ticket, stat, tag } = new.seen;
+        let publication = Publication {
+            name: name.as_str(),
+            record: &new.record,
+            served: &strs(&new.served),
+            ticket,
+            now_msec: self.host.monotonic_msec(),
+            stat,
+            generation: ticket,
+            seen: tag,
+            previous: self.previous,
+            expects: Expects::Any,
+        };
+        match writer.publish(&publication) {
+            Ok(_) if new.is_over_push => self.host.notice(format_args!(
+                "certificate \"{name}\": its files changed and take the place of what was pushed"
+            )),
+            Ok(_) => {}
+            // Something newer is there.
+            Err(PublishError::Overtaken | PublishError::Unexpected { .. }) => return Applied::Done,
+            Err(PublishError::Full { .. }) => {
+                self.note_failure(writer, name, self.entry(name).as_ref(), Reason::NoRoom);
+                return Applied::Full;
+            }
+        }
+        if let Some(reason) = new.failure {
+            self.note_failure(writer, name, self.entry(name).as_ref(), reason);
+        }
+        Applied::Done
+    }
+
+    fn entry(self, name: &ServerName) -> Option<Entry> {
+        match self.store.find(name.as_str()) {
+            Lookup::Found(entry) => Some(entry),
+            Lookup::Absent | Lookup::Contended => None,
+        }
+    }
+
+    /// As the log told it.
+    fn note_failure(
+        self,
+        writer: &mut Writer<'_>,
+        name: &ServerName,
+        present: Option<&Entry>,
+        reason: Reason,
+    ) {
+        self.store.add(Counter::LoadFailures(reason.number()), 1);
+        if let Some(entry) = present {
+            let failure = Failure::noted(entry.failure, reason, self.host.unix_seconds());
+            writer.set_failure(name.as_str(), failure);
+        }
+    }
 }
 
 /// Removes what was read at an earlier start: the configuration has no files any more.
