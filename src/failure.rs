@@ -151,6 +151,11 @@ impl Failure {
         if Failure::is_of_files(word) { Failure::NONE } else { word }
     }
 
+    /// The word once a push was taken, where `word` is there.
+    pub(crate) fn without_push(word: u64) -> u64 {
+        if Failure::is_of_files(word) { word } else { Failure::NONE }
+    }
+
     /// Whether the word tells of files.
     pub(crate) fn is_of_files(word: u64) -> bool {
         Failure::from_word(word).is_some_and(|failure| failure.reason.is_of_files())
@@ -202,5 +207,7 @@ mod tests {
         assert_eq!(Failure::without_files(second), Failure::NONE);
         let push = Failure::noted(second, Reason::RefusedPush, 30);
         assert_eq!(Failure::without_files(push), push);
+        assert_eq!(Failure::without_push(push), Failure::NONE);
+        assert_eq!(Failure::without_push(second), second);
     }
 }

@@ -6,6 +6,7 @@ use openssl::sha::sha256;
 use serde_json::{Value, json};
 
 use crate::certificate::names_of_leaves;
+use crate::failure::Failure;
 use crate::precedence::in_order;
 use crate::record::{MemberRecord, Record, Source};
 use crate::server_name::ServerName;
@@ -24,6 +25,7 @@ pub(super) fn set(name: &str, details: &Details, store: &Store, now: i64) -> Val
         "not_before": record.not_before,
         "not_after": record.not_after,
         "certificates": certificates(record),
+        "last_error": last_error(details.entry.failure),
         "previous": details.previous.as_ref().map(|(generation, record)| json!({
             "generation": generation,
             "not_before": record.not_before,
@@ -46,6 +48,12 @@ pub(super) fn dry_run(name: &str, record: &Record, present: Option<u64>) -> Valu
         "not_after": record.not_after,
         "certificates": certificates(record),
     })
+}
+
+/// Why the last change of a set failed.
+fn last_error(failure: u64) -> Option<Value> {
+    let Failure { reason, since } = Failure::from_word(failure)?;
+    Some(json!({ "reason": reason.label(), "detail": reason.sentence(), "since": since }))
 }
 
 fn source(source: Source) -> &'static str {

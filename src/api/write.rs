@@ -11,10 +11,14 @@ use super::reply::Reply;
 use super::route::PutOptions;
 use super::{Context, describe, show};
 use crate::certificate::{CertificateSet, SetError};
+use crate::failure::{Failure, Reason};
 use crate::lookup::Load;
-use crate::record::Record;
+use crate::record::{Record, Source};
 use crate::server_name::ServerName;
-use crate::store::{Expects, Lookup, Previous, Publication, PublishError, Writer};
+use crate::store::{Counter, Expects, Lookup, Previous, Publication, PublishError, Writer};
+
+/// The status of an answer to a set that cannot serve.
+const UNUSABLE: u16 = 422;
 
 /// A change that was asked for.
 pub(crate) struct Change {
@@ -86,8 +90,10 @@ impl Change {
         body: &[u8],
         context: &mut Context<'_>,
     ) -> Result<Change, Reply> {
-        let set = CertificateSet::from_bundle(body, context.resolver.parser())
-            .map_err(|error| bad_body(error))?;
+        let parsed = CertificateSet::from_bundle(body, context.resolver.parser());
+        let set = parsed.map_err(bad_body).inspect_err(|reply| {
+            note_refused(&name, reply, options, context);
+        })?;
         let [digest, _] = halves(sha256(body));
         Ok(Change { name, precondition, kind: Kind::Put { set, digest, options } })
     }
@@ -134,8 +140,38 @@ fn bad_body(error: SetError) -> Reply {
     }
 }
 
+/// Notes of the set that is there that a push for it was refused; best effort, for an answer does
+/// not wait for others.
+fn note_refused(name: &ServerName, reply: &Reply, options: PutOptions, context: &Context<'_>) {
+    if reply.status != UNUSABLE || options.dry_run {
+        return;
+    }
+    let store = context.store;
+    let Some(mut writer) = store.write(context.host.lock()) else { return };
+    note_failure(name, Reason::RefusedPush, &mut writer, context);
+}
+
+/// What serves was pushed again: that an earlier push was refused is mended. Best effort, as above.
+fn note_accepted(name: &ServerName, failure: u64, context: &Context<'_>) {
+    let mended = Failure::without_push(failure);
+    if mended == failure {
+        return;
+    }
+    let store = context.store;
+    if let Some(mut writer) = store.write(context.host.lock()) {
+        writer.set_failure(name.as_str(), mended);
+    }
+}
+
+fn note_failure(name: &ServerName, reason: Reason, writer: &mut Writer<'_>, context: &Context<'_>) {
+    if let Lookup::Found(entry) = context.store.find(name.as_str()) {
+        let failure = Failure::noted(entry.failure, reason, context.host.unix_seconds());
+        writer.set_failure(name.as_str(), failure);
+    }
+}
+
 fn unusable(reason: &str) -> Reply {
-    Reply::problem(422, "the certificate cannot be used", reason)
+    Reply::problem(UNUSABLE, "the certificate cannot be used", reason)
 }
 
 impl Prepared {
@@ -193,10 +229,19 @@ impl Prepared {
             expects: self.expects,
         };
         match writer.publish(&publication) {
-            // Overtaken: a later push is there already, before any handshake could meet this one.
-            Ok(_) | Err(PublishError::Overtaken) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(PublishError::Overtaken) => match context.store.details(self.name.as_str()) {
+                // A later push is there already, before any handshake could meet this one.
+                Lookup::Found(now) if now.record.source == Source::Pushed => Ok(()),
+                // Files were read since this push was prepared: it is the newer one.
+                Lookup::Found(now) => Err(self.unexpected(Some(now.generation))),
+                Lookup::Absent => Err(self.unexpected(None)),
+                Lookup::Contended => Err(Refused::Busy),
+            },
             Err(PublishError::Unexpected { present }) => Err(self.unexpected(present)),
             Err(PublishError::Full { needed, free }) => {
+                context.store.add(Counter::NoRoom, 1);
+                note_failure(&self.name, Reason::NoRoom, writer, context);
                 let detail = format!(
                     "{needed} bytes are needed, {free} are free: make the zone larger, or delete sets"
                 );

@@ -1,8 +1,8 @@
 //! Whether a change may be made, and what it then is.
 
 use super::{
-    Change, Kind, NewSet, Prepared, PreparedKind, Refused, no_previous, present_or_not_found,
-    superseded, unusable, with_changed,
+    Change, Kind, NewSet, Prepared, PreparedKind, Refused, no_previous, note_accepted,
+    note_refused, present_or_not_found, superseded, unusable, with_changed,
 };
 use crate::api::reply::Reply;
 use crate::api::route::PutOptions;
@@ -63,9 +63,14 @@ impl Change {
         let merged = serving.as_ref().filter(|_| options.add);
         let merged = merged.map(|serving| pushed.with_members_of(serving));
         let set = merged.as_ref().unwrap_or(pushed);
-        check(set, serving.as_ref(), options.force, context)?;
+        check(set, serving.as_ref(), options.force, context).inspect_err(|reply| {
+            note_refused(&self.name, reply, options, context);
+        })?;
         if let (Some(details), Some(serving)) = (&present, &serving) {
             if details.record.source == Source::Pushed && set.is_same_as(serving) {
+                if !options.dry_run {
+                    note_accepted(&self.name, details.entry.failure, context);
+                }
                 return Err(unchanged(&self.name, details, context).into());
             }
         }
