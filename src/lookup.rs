@@ -328,3 +328,6 @@ impl Resolver {
         self.parser.chains.prune();
     }
 }
+
+#[cfg(test)]
+mod tests;
