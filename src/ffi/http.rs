@@ -219,6 +219,10 @@ impl Request {
 
     /// Keeps a value as the request's own of a module, for as long as the request lives; `None` when
     /// memory is short.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the value is in the request's pool, not in this handle"
+    )]
     pub(crate) fn keep<T>(&self, index: usize, value: T) -> Option<&mut T> {
         // SAFETY: the pool is the request's; ctx has an entry for each HTTP module. A value that was
         // kept before is dropped with the pool, but is not reached any more.
@@ -233,6 +237,10 @@ impl Request {
     ///
     /// # Safety
     /// The module's entry is NULL or a `T`, and nobody else has a reference to it.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the value is in the request's pool, not in this handle"
+    )]
     pub(crate) unsafe fn kept<T>(&self, index: usize) -> Option<&mut T> {
         // SAFETY: by the contract.
         unsafe { (*(*self.0).ctx.add(index)).cast::<T>().as_mut() }

@@ -168,13 +168,14 @@ fn with_context<T>(
     })
 }
 
-fn keep<'a>(
-    request: &'a Request,
+#[allow(clippy::mut_from_ref, reason = "the value is in the request's pool, not in the handle")]
+fn keep(
+    request: &Request,
     zone: Rc<ZoneConf>,
     call: Call,
     precondition: Precondition,
     body: Option<Body>,
-) -> Option<&'a mut Pending> {
+) -> Option<&mut Pending> {
     let deadline = clock::monotonic_msec() + PATIENCE_MSEC;
     let pause = Pause::new();
     let pending = Pending { zone, call, precondition, body, change: None, deadline, pause };
@@ -182,6 +183,7 @@ fn keep<'a>(
 }
 
 /// The request's own `Pending`.
+#[allow(clippy::mut_from_ref, reason = "the value is in the request's pool, not in the handle")]
 fn pending(request: &Request) -> Option<&mut Pending> {
     // SAFETY: keep() has put it there, or it is NULL. Handlers of one request run one after another,
     // and each has the one reference.
