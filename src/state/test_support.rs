@@ -25,7 +25,7 @@ pub(super) fn record(fill: u8, members: usize) -> Record {
         chain: (0..key_type as usize - 1).map(|i| vec![fill; 5 + i]).collect(),
     };
     Record {
-        source: Source::Lazy,
+        source: Source::Pushed,
         digest: [fill; 16],
         not_before: -5,
         not_after: 1_800_000_000,
