@@ -5,6 +5,8 @@
 //! finds a NAME in it knows that the two may differ. That is for a process that dies; when the
 //! machine does, memory is read from disk anyway, so the mark need not get there.
 
+use std::time::{Duration, Instant};
+
 use rustix::fs::{AtFlags, FlockOperation, OFlags, statat};
 
 use super::StateEntry;
@@ -17,6 +19,9 @@ use crate::server_name::ServerName;
 const LOCK: &str = ".lock-";
 /// What all files begin with that are of no use when their writer is gone.
 pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// Between two looks at a lock that another holds.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// More than any name has.
 const MARK_SIZE: usize = 256;
@@ -102,6 +107,20 @@ impl StateDirectory {
         }
     }
 
+    /// Waits for writes that are under way, until `deadline`; false when one still is then. Those
+    /// that come later see who the owner is.
+    pub(crate) fn wait_for_writers(&self, deadline: Instant) -> Result<bool, StateError> {
+        for id in ShardId::all() {
+            while let Some(None) = self.lock_if_there(id)? {
+                if Instant::now() >= deadline {
+                    return Ok(false);
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(true)
+    }
+
     fn locked(&self, id: ShardId, lock: OwnFile) -> Result<Option<Shard>, StateError> {
         let is_ours =
             lock.try_lock(FlockOperation::NonBlockingLockExclusive)? && lock.is_linked()?;
@@ -163,6 +182,26 @@ impl Shard {
         self.unmark_if_failed(replaced)?;
         self.directory.sync()?;
         Ok(Written::Done)
+    }
+
+    /// After a `write()` or `remove()` whose change memory does not take: what was on disk before is
+    /// there again. Until `settle()` the name stays marked, so that whoever comes next looks.
+    pub(crate) fn undo(
+        &mut self,
+        name: &ServerName,
+        before: Option<&StateEntry>,
+    ) -> Result<(), StateError> {
+        let file = name.as_str().as_bytes();
+        match before {
+            Some(entry) => {
+                let bytes = entry::encode(entry);
+                own_file::replace(&self.directory, file, &self.id.temporary_file(), &bytes, true)?;
+            }
+            None => {
+                own_file::remove(&self.directory, file)?;
+            }
+        }
+        self.directory.sync()
     }
 
     /// Takes an entry of this generation or an older one, or what is in its place, from the disk.
