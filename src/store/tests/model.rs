@@ -203,7 +203,8 @@ impl Model {
         assert_eq!(refused, Err(PublishError::Unexpected { present: expected }));
         assert_eq!(writer.remove_if(name, wrong), Err(Unexpected { present: expected }));
 
-        match writer.publish(&publication) {
+        let published = writer.publish(&publication);
+        match published {
             Ok(id) => {
                 let entry = Entry { source, ..entry_of(id, ticket, self.now) };
                 let served = served.into_iter().filter(|other| other != name && !is_lazy);
@@ -234,7 +235,9 @@ impl Model {
             let is_dropped = details.previous.is_none() && other != name;
             known.previous.take_if(|_| is_dropped);
         }
-        if store.details(name) != Lookup::Absent && !set.keep {
+        // One that is refused for want of room in one piece may have lost its own for that.
+        let is_refused = published.is_err();
+        if store.details(name) != Lookup::Absent && (!set.keep || is_refused) {
             let Lookup::Found(details) = store.details(name) else { panic!("{name}") };
             self.sets.get_mut(name).unwrap().previous.take_if(|_| details.previous.is_none());
         }
