@@ -9,9 +9,10 @@ use nginx_sys::{
 };
 
 use super::boundary::guard;
-use super::conf::{ServerConf, Setting, main_conf, server_confs};
+use super::conf::{MainConf, ServerConf, Setting, main_conf, server_confs};
 use super::server_name_callback;
 use super::zone::{ZoneConf, reason};
+use crate::api::access::Write;
 use crate::ffi::conf::emerg_plain;
 use crate::ffi::log::{Level, Log};
 use crate::ffi::ssl_ctx::Context;
@@ -60,6 +61,15 @@ pub(super) fn has_static(ssl: &ngx_http_ssl_srv_conf_t) -> bool {
     unsafe { ssl.certificates.as_ref() }.is_some_and(|list| list.nelts > 0)
 }
 
+/// Where somebody can roll back. Elsewhere the keys of replaced sets would lie about for nothing.
+fn keep_previous_generations(main: &MainConf) {
+    for api in main.apis.borrow().iter().filter(|api| api.write != Write::Off) {
+        if let Some(zone) = api.zone.zone() {
+            zone.settings.keeps_previous.set(true);
+        }
+    }
+}
+
 pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: NGINX's argument.
     let log = unsafe { Log::from_raw((*cf).log) };
@@ -72,6 +82,7 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
             let index = ngx_http_core_module.ctx_index;
             &mut *(*(*ctx).main_conf.add(index)).cast::<ngx_http_core_main_conf_t>()
         };
+        keep_previous_generations(main);
         if !main.apis.borrow().is_empty() && super::api_handler::register(core).is_none() {
             return NGX_ERROR as ngx_int_t;
         }
