@@ -1,17 +1,20 @@
 //! The answers of the content handlers.
 //!
 //! - `route`, `access`, `media_type`, `precondition`: what is asked, by whom, and on which condition.
-//! - `show`, `clear`, `metrics`: calls that change no set. `write`: those that do.
+//! - `show`, `clear`, `metrics`: calls that change no set. `write`: those that do,
+//!   `disk` what they do in the state directory, and `transaction` all of it in order.
 //! - `describe`: sets as JSON. `reply`: an answer.
 
 pub(crate) mod access;
 pub(crate) mod clear;
 pub(crate) mod describe;
+pub(crate) mod disk;
 pub(crate) mod media_type;
 pub(crate) mod precondition;
 pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod show;
+pub(crate) mod transaction;
 pub(crate) mod write;
 
 use crate::host::Host;

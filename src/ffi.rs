@@ -6,6 +6,8 @@ pub(crate) mod body;
 pub(crate) mod clock;
 #[cfg(not(test))]
 pub(crate) mod conf;
+#[cfg(not(test))]
+pub(crate) mod cycle;
 pub(crate) mod decoder;
 #[cfg(not(test))]
 pub(crate) mod handshake;
@@ -24,3 +26,5 @@ pub(crate) mod shm;
 pub(crate) mod ssl_ctx;
 #[cfg(not(test))]
 pub(crate) mod suspend;
+#[cfg(not(test))]
+pub(crate) mod thread;

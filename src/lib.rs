@@ -4,6 +4,7 @@
 //! - `module`: what NGINX and OpenSSL call. Tables, directives, the SNI hook; no logic.
 //! - `api`: the answers of the content handlers.
 //! - `lookup`: a server name to a certificate set; the only place that knows the order.
+//! - `restore`: the zone and its state directory, each brought to the other.
 //! - `takeover`, `startup`: what a zone begins with, in the master.
 //! - `precedence`: which of several sets serves a name.
 //! - `replacement`, `host`: what may take the place of what serves, and what the core asks of the
@@ -31,10 +32,10 @@ mod peer;
 mod precedence;
 mod record;
 mod replacement;
+mod restore;
 mod seen;
 mod server_name;
 mod startup;
-#[allow(dead_code, unused_imports)]
 mod state;
 mod store;
 mod takeover;

@@ -8,6 +8,7 @@ mod conf;
 mod directives;
 mod listeners;
 mod server_name_callback;
+mod state;
 mod variables;
 mod worker;
 mod zone;

@@ -8,11 +8,12 @@
 //! - `own_file`: files that are ours and nobody else's.
 //! - `directory`: what is there.
 //! - `shard`: one writer at a time, and what a writer that died left.
-//! - `instance`: which of two NGINX instances may write.
+//! - `instance`: which of two NGINX instances may write. `durable`: the directory of one.
 //!
 //! Names of files that are no set's begin with `.`, which no NAME does.
 
 mod directory;
+mod durable;
 mod entry;
 mod error;
 mod instance;
@@ -20,7 +21,7 @@ mod own_file;
 mod shard;
 
 pub(crate) use directory::{Loaded, StateDirectory};
-pub(crate) use entry::EntryError;
+pub(crate) use durable::Durable;
 pub(crate) use error::StateError;
 pub(crate) use instance::{Instance, Ownership, owner, take_over_if_dead};
 pub(crate) use shard::{Removed, Shard, ShardId, Written};

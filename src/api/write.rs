@@ -6,6 +6,7 @@ mod prepare;
 use openssl::sha::sha256;
 use serde_json::{Value, json};
 
+use super::disk::DiskChange;
 use super::precondition::{self, Precondition};
 use super::reply::Reply;
 use super::route::PutOptions;
@@ -15,6 +16,7 @@ use crate::failure::{Failure, Reason};
 use crate::lookup::Load;
 use crate::record::{Record, Source};
 use crate::server_name::ServerName;
+use crate::state::{Generation, StateEntry};
 use crate::store::{Counter, Expects, Lookup, Previous, Publication, PublishError, Writer};
 
 /// The status of an answer to a set that cannot serve.
@@ -49,7 +51,10 @@ enum PreparedKind {
         /// The names that it serves.
         served: Vec<ServerName>,
     },
-    DropPrevious,
+    DropPrevious {
+        /// Of the set, when that was pushed, so that it is on disk.
+        pushed: Option<u64>,
+    },
 }
 
 /// A set that is to be published.
@@ -63,7 +68,8 @@ struct NewSet {
     seen: u64,
     /// As in the log.
     verb: &'static str,
-    is_new: bool,
+    /// What it takes the place of.
+    replaces: Option<Generation>,
 }
 
 /// Why a change is not made.
@@ -110,9 +116,9 @@ impl Change {
         Change { name, precondition, kind: Kind::DropPrevious }
     }
 
-    /// Makes the change, where there is no state directory.
-    pub(crate) fn make(&self, context: &mut Context<'_>) -> Result<Reply, Refused> {
-        self.prepare(context)?.commit(context)
+    /// NAME of the set.
+    pub(crate) fn name(&self) -> &ServerName {
+        &self.name
     }
 }
 
@@ -194,7 +200,7 @@ impl Prepared {
                 drop(writer);
                 Ok(self.removed(served, context))
             }
-            PreparedKind::DropPrevious => {
+            PreparedKind::DropPrevious { .. } => {
                 let dropped = writer.drop_previous(self.name.as_str());
                 drop(writer);
                 if !dropped {
@@ -205,6 +211,35 @@ impl Prepared {
                     .notice(format_args!("certificate \"{}\": previous one dropped", self.name));
                 let body = json!({ "name": self.name.as_str(), "dropped": true });
                 Ok(Reply::json(200, &body))
+            }
+        }
+    }
+
+    /// What it is on disk; `None` for a set that is not there.
+    pub(crate) fn disk_change(&self, context: &Context<'_>) -> Option<DiskChange> {
+        let entry = |seen, current, previous| {
+            let name = self.name.clone();
+            Some(DiskChange::Write(Box::new(StateEntry { name, seen, current, previous })))
+        };
+        match &self.kind {
+            PreparedKind::Publish(new) => {
+                let current = Generation { number: new.generation, record: new.record.clone() };
+                let is_kept = new.previous == Previous::Keep;
+                entry(new.seen, current, new.replaces.clone().filter(|_| is_kept))
+            }
+            PreparedKind::Remove { .. } => match self.expects {
+                Expects::Generation(generation) => Some(DiskChange::Remove(generation)),
+                Expects::Any | Expects::Absent => None,
+            },
+            PreparedKind::DropPrevious { pushed } => {
+                let number = (*pushed)?;
+                let Lookup::Found(now) = context.store.details(self.name.as_str()) else {
+                    return None;
+                };
+                if now.generation != number {
+                    return None;
+                }
+                entry(now.entry.seen, Generation { number, record: now.record }, None)
             }
         }
     }
@@ -260,7 +295,7 @@ impl Prepared {
             "certificate \"{name}\" {}, generation {}",
             new.verb, new.generation
         ));
-        let status = if new.is_new { 201 } else { 200 };
+        let status = if new.replaces.is_none() { 201 } else { 200 };
         let Lookup::Found(details) = context.store.details(name) else {
             // Removed again by now.
             let body = json!({ "name": name, "changed": true, "generation": new.generation });
@@ -326,6 +361,39 @@ pub(crate) fn locked() -> Reply {
         "another process is writing, or was stopped while it was; try again",
         5,
     )
+}
+
+/// The answer where another instance of NGINX may write: while one binary takes over from another.
+pub(crate) fn not_owner() -> Reply {
+    Reply::try_again(
+        "another NGINX has the state directory",
+        "its binary is being upgraded: the other instance takes the writes; try again",
+        2,
+    )
+}
+
+/// The answer to a change that is not on disk, and so was not made.
+pub(crate) fn not_durable(is_out_of_room: bool) -> Reply {
+    if is_out_of_room {
+        let detail = "nothing was changed; make room on its file system";
+        return Reply::problem(507, "the state directory is full", detail);
+    }
+    Reply::try_again(
+        "the state directory cannot be written",
+        "nothing was changed; see the error log",
+        30,
+    )
+}
+
+/// The answer where a change of another NAME is on disk, and has no room in the zone.
+pub(crate) fn no_room_for(name: &ServerName) -> Reply {
+    let detail =
+        format!("\"{name}\" is in the state directory and has no room: make the zone larger");
+    Reply::problem(507, "the zone is full", &detail)
+}
+
+pub(crate) fn internal_error() -> Reply {
+    Reply::problem(500, "internal error", "see the error log")
 }
 
 /// The set of a NAME that a call is about.

@@ -89,6 +89,15 @@ impl Conf {
     /// A path as NGINX would open it: relative ones are taken from the directory of nginx.conf
     /// (`ngx_conf_full_name()`, as for `ssl_certificate`). `None` when memory is short.
     pub(crate) fn full_name(&self, path: &str) -> Option<String> {
+        self.full_name_from(path, true)
+    }
+
+    /// As for temporary files: relative ones are taken from the prefix.
+    pub(crate) fn full_name_in_prefix(&self, path: &str) -> Option<String> {
+        self.full_name_from(path, false)
+    }
+
+    fn full_name_from(&self, path: &str, from_conf: bool) -> Option<String> {
         // SAFETY: cf and its cycle are valid; the copy in the pool is NUL-terminated as
         // ngx_conf_full_name() expects.
         unsafe {
@@ -100,7 +109,7 @@ impl Conf {
             std::ptr::copy_nonoverlapping(path.as_ptr(), data, path.len());
             data.add(path.len()).write(0);
             let mut name = ngx_str_t { len: path.len(), data };
-            if ngx_conf_full_name(cycle, &mut name, 1) != NGX_OK as ngx_int_t {
+            if ngx_conf_full_name(cycle, &mut name, from_conf.into()) != NGX_OK as ngx_int_t {
                 return None;
             }
             String::from_utf8(name.as_bytes().to_vec()).ok()

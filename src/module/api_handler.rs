@@ -13,23 +13,24 @@ use nginx_sys::{
 use super::boundary::guard;
 use super::conf::{ApiConf, LocationConf};
 use super::zone::ZoneConf;
+use crate::api::disk::Job;
 use crate::api::precondition::Precondition;
 use crate::api::reply::Reply;
 use crate::api::route::{Call, Method, route};
-use crate::api::write::{self, Change, Refused};
+use crate::api::transaction::{Next, Transaction};
+use crate::api::write::{Change, internal_error};
 use crate::api::{Context, clear, media_type, show};
 use crate::ffi::body::{self, Body, Progress};
-use crate::ffi::clock;
 use crate::ffi::http::Request;
 use crate::ffi::peer;
 use crate::ffi::suspend::Pause;
+use crate::ffi::thread::{self, Handle};
 
 /// The most bytes that a body can have.
 const MAX_BODY: usize = 256 * 1024;
 /// NGINX reads a body in pieces of this size.
 const BODY_PIECE: usize = 64 * 1024;
-/// How long a write waits for others, and how often it tries, ms.
-const PATIENCE_MSEC: u64 = 5_000;
+/// How often a write that waits for others tries, ms.
 const RETRY_MSEC: u64 = 5;
 
 /// Adds the handler to the phases. `None` when memory is short.
@@ -55,9 +56,9 @@ struct Pending {
     call: Call,
     precondition: Precondition,
     body: Option<Body>,
-    change: Option<Change>,
-    /// Until when it waits, monotonic ms.
-    deadline: u64,
+    transaction: Option<Transaction>,
+    /// What a thread does for it.
+    work: Option<Handle<Job>>,
     pause: Pause,
 }
 
@@ -176,9 +177,9 @@ fn keep(
     precondition: Precondition,
     body: Option<Body>,
 ) -> Option<&mut Pending> {
-    let deadline = clock::monotonic_msec() + PATIENCE_MSEC;
     let pause = Pause::new();
-    let pending = Pending { zone, call, precondition, body, change: None, deadline, pause };
+    let (transaction, work) = (None, None);
+    let pending = Pending { zone, call, precondition, body, transaction, work, pause };
     request.keep(super::ctx_index(), pending)
 }
 
@@ -218,7 +219,7 @@ unsafe extern "C" fn on_body(r: *mut ngx_http_request_t) {
     }
 }
 
-/// When a pause is over.
+/// When a pause is over, or a thread is through.
 unsafe extern "C" fn on_resume(r: *mut ngx_http_request_t) {
     // SAFETY: NGINX's argument, valid until the request is finalized.
     let request = unsafe { Request::from_raw(r) };
@@ -232,38 +233,56 @@ unsafe extern "C" fn on_resume(r: *mut ngx_http_request_t) {
     }
 }
 
-/// Makes the change, or waits for the right to.
+/// Goes on with the change until it is made, refused, or has to wait.
 fn advance(request: &Request, r: *mut ngx_http_request_t, pending: &mut Pending) {
-    match attempt(request, pending) {
-        Ok(reply) | Err(Refused::With(reply)) => {
-            end(request, &reply);
-        }
-        Err(Refused::Busy | Refused::Changed) => {
-            if clock::monotonic_msec() >= pending.deadline {
-                end(request, &write::locked());
-            } else {
+    let zone = Rc::clone(&pending.zone);
+    let mut finished = pending.work.take().map(Handle::finish);
+    loop {
+        let next = with_context(request, &zone, |context| next(pending, finished.take(), context));
+        match next {
+            Some(Ok(Next::Done(reply)) | Err(reply)) => {
+                end(request, &reply);
+                return;
+            }
+            Some(Ok(Next::Wait)) => {
                 // SAFETY: all callers return at once; the value is in the request's pool.
                 unsafe { pending.pause.wait(r, on_resume, RETRY_MSEC) }
+                return;
+            }
+            Some(Ok(Next::InThread(job))) => {
+                // SAFETY: as above, where a thread has it.
+                match unsafe { thread::start(r, on_resume, job, Job::run) } {
+                    Ok(work) => {
+                        pending.work = Some(work);
+                        return;
+                    }
+                    Err(job) => finished = Some(job),
+                }
+            }
+            None => {
+                end(request, &internal_error());
+                return;
             }
         }
     }
 }
 
-fn attempt(request: &Request, pending: &mut Pending) -> Result<Reply, Refused> {
-    let zone = Rc::clone(&pending.zone);
-    let attempt = with_context(request, &zone, |context| {
-        if pending.change.is_none() {
-            let change = change(pending, context);
-            // The body is wiped, whatever it was.
-            pending.body = None;
-            pending.change = Some(change?);
-        }
-        match &pending.change {
-            Some(change) => change.make(context),
-            None => Err(internal_error().into()),
-        }
-    });
-    attempt.unwrap_or_else(|| Err(internal_error().into()))
+fn next(
+    pending: &mut Pending,
+    finished: Option<Job>,
+    context: &mut Context<'_>,
+) -> Result<Next, Reply> {
+    if pending.transaction.is_none() {
+        let change = change(pending, context);
+        // The body is wiped, whatever it was.
+        pending.body = None;
+        pending.transaction = Some(Transaction::new(change?, pending.zone.durable()));
+    }
+    let Some(transaction) = &mut pending.transaction else { return Err(internal_error()) };
+    if let Some(job) = finished {
+        transaction.finished(job, context);
+    }
+    Ok(transaction.advance(context))
 }
 
 fn change(pending: &Pending, context: &mut Context<'_>) -> Result<Change, Reply> {
@@ -301,8 +320,4 @@ fn end(request: &Request, reply: &Reply) -> ngx_int_t {
 fn too_large() -> Reply {
     let detail = format!("a set has at most {MAX_BODY} bytes of PEM");
     Reply::problem(413, "the body is too large", &detail)
-}
-
-fn internal_error() -> Reply {
-    Reply::problem(500, "internal error", "see the error log")
 }

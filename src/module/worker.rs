@@ -42,6 +42,14 @@ pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
         if unsafe { ngx_new_binary } != 0 {
             clear_all(cycle);
         }
+        // What a worker left that was killed is looked after at once by the one in its place.
+        for_each_zone(cycle, |zone| {
+            zone.state.close_inherited();
+            if zone.durable().is_some() {
+                zone.heal(log);
+                start_timer();
+            }
+        });
         NGX_OK as ngx_int_t
     })
 }
@@ -85,7 +93,10 @@ fn sweep(cycle: *mut ngx_cycle_t) {
     let now = clock::monotonic_msec();
     if now.wrapping_sub(SWEPT_AT.load(Ordering::Relaxed)) >= SWEEP_MSEC {
         SWEPT_AT.store(now, Ordering::Relaxed);
-        for_each_zone(cycle, |zone| zone.sweep());
+        for_each_zone(cycle, |zone| {
+            zone.sweep();
+            zone.heal(Log::of_cycle());
+        });
     }
 }
 

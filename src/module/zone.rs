@@ -13,6 +13,7 @@ use nginx_sys::{
 use once_cell::unsync::OnceCell;
 
 use super::conf::MainConf;
+use super::state::StateConf;
 use super::zone_init::Pending;
 use crate::certificate::CertificateSet;
 use crate::ffi::clock;
@@ -22,6 +23,8 @@ use crate::ffi::shm::SharedZone;
 use crate::ffi::ssl_ctx::{Context, Trial};
 use crate::host::Host;
 use crate::lookup::{Resolver, Settings};
+use crate::restore;
+use crate::state::Durable;
 use crate::store::{Store, Superseded, ZoneLock};
 
 /// The tag by which NGINX knows a zone as ours over reloads.
@@ -33,6 +36,7 @@ pub(super) fn tag() -> *mut ngx_module_t {
 pub(super) struct ZoneConf {
     name: String,
     pub(super) settings: Rc<Settings>,
+    pub(super) state: StateConf,
     /// The zone's memory, once it is initialised.
     memory: Cell<Option<(SharedZone, Store)>>,
     /// What is left to do when the cycle has come to stay.
@@ -52,10 +56,11 @@ struct SecurityLevel {
 }
 
 impl ZoneConf {
-    pub(super) fn new(name: String, settings: Settings) -> ZoneConf {
+    pub(super) fn new(name: String, settings: Settings, state: StateConf) -> ZoneConf {
         ZoneConf {
             name,
             settings: Rc::new(settings),
+            state,
             memory: Cell::new(None),
             pending: RefCell::default(),
             configuration: Cell::new(0),
@@ -122,6 +127,18 @@ impl ZoneConf {
             Resolver::new(store, self.configuration.get(), Rc::clone(&self.settings))
         });
         Some(body(resolver, &self.host(shared, log)))
+    }
+
+    /// The directory in which pushed sets are kept; `None` where there is none.
+    pub(super) fn durable(&self) -> Option<Durable> {
+        self.state.durable()
+    }
+
+    /// Looks after the state directory, from a worker's timer.
+    pub(super) fn heal(&self, log: Option<Log>) {
+        if let (Some((shared, store)), Some(durable)) = (self.mapped(), self.durable()) {
+            restore::heal(&durable, &store, &self.host(shared, log));
+        }
     }
 
     /// What the core asks of NGINX for this zone.

@@ -1,5 +1,5 @@
 //! `rust_shared_cert_zone zone=NAME:SIZE [cert=PATH key=PATH]... [load=lazy|startup|off]
-//! [valid=TIME|off] [worker_cache=NUMBER] [password_file=FILE]`.
+//! [valid=TIME|off] [state=DIR] [worker_cache=NUMBER] [password_file=FILE]`.
 
 use std::cell::Cell;
 use std::ffi::c_char;
@@ -9,11 +9,12 @@ use std::rc::Rc;
 use super::boundary::panic_if_asked;
 use super::conf::MainConf;
 use super::directives::{Handled, invalid_parameter};
+use super::state::StateConf;
 use super::zone::{self, ZoneConf};
 use super::zone_init;
 use crate::certificate::Passwords;
 use crate::ffi::conf::{CONF_ERROR, Conf, parse_seconds, parse_size};
-use crate::ffi::shm;
+use crate::ffi::{shm, thread};
 use crate::files::{Files, Pair, PathTemplate};
 use crate::lookup::{Load, Settings};
 
@@ -37,6 +38,7 @@ struct Parameters<'a> {
     valid_msec: Option<Option<u64>>,
     worker_cache: Option<usize>,
     passwords: Option<Passwords>,
+    state: Option<String>,
 }
 
 pub(super) fn add_zone(cf: &Conf, main: &MainConf) -> Handled {
@@ -49,6 +51,10 @@ pub(super) fn add_zone(cf: &Conf, main: &MainConf) -> Handled {
             cf.emerg(format_args!("\"rust_shared_cert_zone\" must have \"zone\" parameter"))
         );
     };
+    // SAFETY: cf is valid in a directive handler.
+    let cycle = unsafe { (*cf.as_ptr()).cycle };
+    let state = StateConf::new(parameters.state.take(), cycle);
+    check_state(cf, main, &state)?;
     let settings = parameters.settings(cf)?;
     panic_if_asked(name);
 
@@ -61,7 +67,7 @@ pub(super) fn add_zone(cf: &Conf, main: &MainConf) -> Handled {
         Ok(Some(shm_zone)) => shm_zone,
     };
     let name = String::from_utf8_lossy(name).into_owned();
-    let zone = Rc::new(ZoneConf::new(name, settings));
+    let zone = Rc::new(ZoneConf::new(name, settings, state));
     zone.attach_to(shm_zone);
     main.zones.borrow_mut().push(zone);
     Ok(())
@@ -87,6 +93,8 @@ impl<'a> Parameters<'a> {
             let passwords =
                 Passwords::read(Path::new(&path)).map_err(|e| cf.emerg(format_args!("{e}")))?;
             set_once(&mut self.passwords, passwords)
+        } else if let Some(value) = word.strip_prefix(b"state=") {
+            set_once(&mut self.state, directory(cf, word, value)?)
         } else {
             None
         }
@@ -117,6 +125,19 @@ impl<'a> Parameters<'a> {
             keeps_previous: Cell::new(false),
         })
     }
+}
+
+/// One zone would read what another has written, and take it for its own. Writes are done in threads.
+fn check_state(cf: &Conf, main: &MainConf, state: &StateConf) -> Handled {
+    if let Some(other) = main.zones.borrow().iter().find(|zone| zone.state.is_same_as(state)) {
+        return Err(
+            cf.emerg(format_args!("state directory is that of zone \"{}\" already", other.name()))
+        );
+    }
+    if state.is_set() && !thread::need_pool(cf.as_ptr()) {
+        return Err(CONF_ERROR);
+    }
+    Ok(())
 }
 
 /// `None` when it was set before.
@@ -231,6 +252,14 @@ fn template(cf: &Conf, word: &[u8], value: &[u8]) -> Result<PathTemplate, *mut c
     }
     PathTemplate::parse(&path(cf, word, value)?)
         .map_err(|e| cf.emerg(format_args!("\"{}\" {e}", word.escape_ascii())))
+}
+
+/// A directory, from NGINX's prefix.
+fn directory(cf: &Conf, word: &[u8], value: &[u8]) -> Result<String, *mut c_char> {
+    match std::str::from_utf8(value) {
+        Ok(value) if !value.is_empty() => cf.full_name_in_prefix(value).ok_or(CONF_ERROR),
+        _ => Err(invalid_parameter(cf, word)),
+    }
 }
 
 /// A path, from the directory of nginx.conf.

@@ -13,11 +13,13 @@ use nginx_sys::{
 };
 
 use super::boundary::guard;
-use super::zone::{ZoneConf, for_each_zone, leave_zones};
+use super::state::StateFailure;
+use super::zone::{ZoneConf, ZoneHost, for_each_zone, leave_zones};
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::{self, SharedZone};
 use crate::host::Host;
 use crate::lookup::Load;
+use crate::restore::{self, RestoreError};
 use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
 use crate::store::{self, Store, StoreError};
 use crate::takeover::take_over;
@@ -29,6 +31,8 @@ pub(super) struct Pending {
     plan: Option<Plan>,
     /// For one that took another's place.
     superseded: Option<Superseded>,
+    /// The zone's sets have a state directory that they did not have before.
+    has_new_state: bool,
 }
 
 /// The zone before this one. It serves on, in old workers, but is not written to; it is again when
@@ -69,6 +73,17 @@ enum Failure {
     TooSmall(TooSmall),
     /// Another process was stopped in a write.
     Locked,
+    State(StateFailure),
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Failure {
+        match error {
+            RestoreError::TooSmall(too_small) => Failure::TooSmall(too_small),
+            RestoreError::State(error) => Failure::State(error.into()),
+            RestoreError::Locked => Failure::Locked,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -82,6 +97,7 @@ impl fmt::Display for Failure {
                  restart NGINX or upgrade its binary (USR2)",
             ),
             Failure::Store(StoreError::OtherSize) => f.write_str("was made with another size"),
+            Failure::State(failure) => write!(f, "cannot use its state directory: {failure}"),
             Failure::Locked => f.write_str("is being written to by another process for too long"),
             Failure::TooSmall(too_small) => {
                 let bytes = shm::zone_size_for(too_small.region_bytes);
@@ -137,14 +153,20 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
     let host = zone.host(shared, log);
     store.start_clock(first_generation(host.unix_seconds()));
 
+    // First: what other instances write from here on is not acknowledged.
+    let is_new_state = zone.state.open().map_err(Failure::State)?;
     let load = zone.settings.load;
     if let Some(old) = store_before(zone)? {
         zone.pending.borrow_mut().superseded = Some(Superseded::begin(old));
+        zone.pending.borrow_mut().has_new_state = is_new_state;
         let taken = take_over(&old, &store, load, &host).map_err(Failure::TooSmall)?;
         host.notice(format_args!(
             "{} certificates taken over, {} have no room and are read again",
             taken.sets, taken.left
         ));
+    }
+    if let Some(durable) = zone.durable() {
+        restore::restore(&durable, &store, &host)?;
     }
     let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
     match load {
@@ -182,6 +204,8 @@ fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fai
     let store = Store::attach(region).map_err(Failure::Store)?;
     zone.begin_with(shared, store);
     let host = zone.host(shared, log);
+    let is_new_state = zone.state.open().map_err(Failure::State)?;
+    zone.pending.borrow_mut().has_new_state = is_new_state;
     // Better now than when the configuration has come to stay.
     if zone.settings.load != Load::Lazy && patient_writer(&store, &host).is_none() {
         return Err(Failure::Locked);
@@ -234,6 +258,9 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     zone.configuration.set(store.next_configuration());
     store.clear();
 
+    if std::mem::take(&mut zone.pending.borrow_mut().has_new_state) {
+        bring_state(zone, &store, &host);
+    }
     if zone.settings.load != Load::Lazy {
         if let Some(mut writer) = patient_writer(&store, &host) {
             writer.remove_lazy();
@@ -254,4 +281,13 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     if zone.settings.load != Load::Lazy {
         zone.settings.files.forget_passwords();
     }
+}
+
+/// A zone that serves now gets what its new directory holds, and the directory what the zone holds.
+fn bring_state(zone: &ZoneConf, store: &Store, host: &ZoneHost<'_>) {
+    let Some(durable) = zone.durable() else { return };
+    if let Err(error) = restore::restore(&durable, store, host) {
+        host.error(format_args!("{}", Failure::from(error)));
+    }
+    restore::save(&durable, store, host);
 }

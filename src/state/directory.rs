@@ -14,7 +14,6 @@ use super::error::{Fault, StateError};
 use super::own_file::{self, OwnFile};
 use super::shard::{self, ShardId};
 use super::{StateEntry, own_file::check_access};
-use crate::files::printable;
 use crate::server_name::ServerName;
 
 /// An open state directory; all that have a clone use one descriptor.
@@ -31,11 +30,8 @@ struct Inner {
 /// What a file in the directory turned out to be.
 pub(crate) enum Loaded {
     Entry(StateEntry),
-    /// Nothing that could be used. The error names the file too; the name is fit to be logged.
-    Skipped {
-        name: String,
-        error: StateError,
-    },
+    /// Nothing that could be used; the error names the file.
+    Skipped(StateError),
 }
 
 impl StateDirectory {
@@ -70,10 +66,7 @@ impl StateDirectory {
                 Ok(Some(entry)) => visit(Loaded::Entry(entry)),
                 // It was removed meanwhile.
                 Ok(None) => {}
-                Err(error) => {
-                    let name = printable(Path::new(OsStr::from_bytes(&name)));
-                    visit(Loaded::Skipped { name, error });
-                }
+                Err(error) => visit(Loaded::Skipped(error)),
             }
         }
         Ok(())

@@ -37,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Instance {
     directory: StateDirectory,
     name: String,
+    /// Its lock is the proof of life.
+    #[cfg_attr(not(test), allow(dead_code, reason = "held, not used"))]
     file: OwnFile,
 }
 

@@ -107,6 +107,23 @@ impl StateDirectory {
         }
     }
 
+    /// As `lock()`, waited for until `deadline`.
+    pub(crate) fn lock_until(
+        &self,
+        name: &ServerName,
+        deadline: Instant,
+    ) -> Result<Option<Shard>, StateError> {
+        loop {
+            if let Some(shard) = self.lock(name)? {
+                return Ok(Some(shard));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Waits for writes that are under way, until `deadline`; false when one still is then. Those
     /// that come later see who the owner is.
     pub(crate) fn wait_for_writers(&self, deadline: Instant) -> Result<bool, StateError> {
@@ -138,6 +155,10 @@ impl StateDirectory {
 }
 
 impl Shard {
+    pub(crate) fn id(&self) -> ShardId {
+        self.id
+    }
+
     /// The name whose last change may be on disk and not in memory. It is to be read, brought to
     /// memory and settled before anything else is changed. With `None` there may still be something
     /// to settle, of a writer that did not get as far as a change.

@@ -8,9 +8,10 @@ use crate::api::reply::Reply;
 use crate::api::route::PutOptions;
 use crate::api::{Context, describe};
 use crate::certificate::{CertificateSet, names_of_leaves};
-use crate::record::Source;
+use crate::record::{Record, Source};
 use crate::replacement::judge;
 use crate::server_name::ServerName;
+use crate::state::Generation;
 use crate::store::{Details, Expects, Lookup, Previous};
 
 /// A certificate that becomes valid this soon is taken for valid, s.
@@ -32,7 +33,9 @@ impl Change {
                 if details.previous.is_none() {
                     return Err(no_previous(&self.name).into());
                 }
-                Ok(self.prepared(Expects::Any, PreparedKind::DropPrevious))
+                let is_pushed = details.record.source == Source::Pushed;
+                let pushed = is_pushed.then_some(details.generation);
+                Ok(self.prepared(Expects::Any, PreparedKind::DropPrevious { pushed }))
             }
         }
     }
@@ -97,7 +100,7 @@ impl Change {
             stat: present.as_ref().map_or(0, |details| details.entry.stat),
             seen: context.resolver.seen_files(&self.name),
             verb: "pushed",
-            is_new: present.is_none(),
+            replaces: present.map(|details| generation_of(details.generation, details.record)),
         };
         Ok(self.prepared(expects, PreparedKind::Publish(Box::new(new))))
     }
@@ -140,11 +143,15 @@ impl Change {
             // What the files hold is what was rolled back from: they do not come back by themselves.
             seen: context.resolver.seen_files(&self.name),
             verb: "rolled back",
-            is_new: false,
+            replaces: Some(generation_of(details.generation, details.record)),
         };
         let kind = PreparedKind::Publish(Box::new(new));
         Ok(self.prepared(Expects::Generation(details.generation), kind))
     }
+}
+
+fn generation_of(number: u64, record: Record) -> Generation {
+    Generation { number, record }
 }
 
 /// Whether a pushed set may take the place of what serves.

@@ -1,0 +1,140 @@
+//! What a change does in the state directory, as jobs for a thread: each takes as long as the disk.
+//!
+//! A change holds the lock of its NAME from before it looks at what is there until it is both on
+//! disk and in memory, so that both have the same history.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use crate::server_name::ServerName;
+use crate::state::{Durable, Ownership, Removed, Shard, ShardId, StateEntry, StateError, Written};
+
+/// A piece of work, then its outcome.
+pub(crate) struct Job(Progress);
+
+enum Progress {
+    Waits(Box<dyn FnOnce() -> Outcome + Send>),
+    Done(Outcome),
+}
+
+/// What is to become of a NAME's entry.
+pub(crate) enum DiskChange {
+    Write(Box<StateEntry>),
+    /// Of this generation or an earlier one.
+    Remove(u64),
+}
+
+/// What a job came to.
+pub(crate) enum Outcome {
+    Locked(Box<Lock>),
+    /// Another instance of NGINX may write.
+    NotOwner,
+    /// Other writers were at it for too long.
+    Busy,
+    /// The change is on disk.
+    Written(Box<Lock>),
+    /// It is not: a higher generation is there.
+    Older(Box<Lock>, u64),
+    /// It is not, and what was there is there, or is brought to memory by whoever comes next.
+    NotWritten(StateError),
+    /// What was there before is there again; or not, and the NAME is left to whoever comes next.
+    Undone(Box<Lock>, Option<StateError>),
+    Failed(Option<StateError>),
+}
+
+/// The lock of a NAME.
+pub(crate) struct Lock {
+    pub(crate) shard: Shard,
+    /// The entry before the change.
+    before: Option<StateEntry>,
+    /// A change whose writer died before it was in memory, and what is on disk of it.
+    pub(crate) unsettled: Option<(ServerName, Option<StateEntry>)>,
+}
+
+impl Job {
+    /// Takes the lock of a NAME.
+    pub(crate) fn lock(durable: Durable, name: ServerName, deadline: Instant) -> Job {
+        Job::new(move || {
+            lock(&durable, &name, deadline).unwrap_or_else(|e| Outcome::Failed(Some(e)))
+        })
+    }
+
+    /// Takes a change to the disk.
+    pub(crate) fn write(mut lock: Box<Lock>, name: ServerName, change: DiskChange) -> Job {
+        Job::new(move || {
+            let written = match &change {
+                DiskChange::Write(entry) => lock.shard.write(entry).map(|written| match written {
+                    Written::Done => None,
+                    Written::Older(there) => Some(there),
+                }),
+                DiskChange::Remove(generation) => {
+                    lock.shard.remove(&name, *generation).map(|removed| match removed {
+                        Removed::Done | Removed::Absent => None,
+                        Removed::Older(there) => Some(there),
+                    })
+                }
+            };
+            match written {
+                Ok(None) => Outcome::Written(lock),
+                Ok(Some(there)) => Outcome::Older(lock, there),
+                Err(error) => Outcome::NotWritten(error),
+            }
+        })
+    }
+
+    /// Takes a change back that memory did not take.
+    pub(crate) fn undo(mut lock: Box<Lock>, name: ServerName) -> Job {
+        Job::new(move || {
+            let undone = lock.shard.undo(&name, lock.before.as_ref());
+            let undone = undone.and_then(|()| lock.shard.settle());
+            Outcome::Undone(lock, undone.err())
+        })
+    }
+
+    fn new(work: impl FnOnce() -> Outcome + Send + 'static) -> Job {
+        Job(Progress::Waits(Box::new(work)))
+    }
+
+    /// Does the work; in a thread, out of which no panic may come.
+    pub(crate) fn run(&mut self) {
+        let progress = std::mem::replace(&mut self.0, Progress::Done(Outcome::Failed(None)));
+        self.0 = match progress {
+            Progress::Waits(work) => {
+                let outcome = catch_unwind(AssertUnwindSafe(work));
+                Progress::Done(outcome.unwrap_or_else(|payload| {
+                    // Dropping a payload could panic again.
+                    std::mem::forget(payload);
+                    Outcome::Failed(None)
+                }))
+            }
+            done => done,
+        };
+    }
+
+    pub(crate) fn outcome(self) -> Outcome {
+        match self.0 {
+            Progress::Done(outcome) => outcome,
+            Progress::Waits(_) => Outcome::Failed(None),
+        }
+    }
+}
+
+fn lock(durable: &Durable, name: &ServerName, deadline: Instant) -> Result<Outcome, StateError> {
+    let directory = durable.directory();
+    let Some(shard) = directory.lock_until(name, deadline)? else { return Ok(Outcome::Busy) };
+    // Under the lock: an instance that takes the directory over waits for those that hold one.
+    if durable.ownership()? != Ownership::Mine {
+        return Ok(Outcome::NotOwner);
+    }
+    let unsettled = match shard.unsettled()? {
+        Some(name) => {
+            let entry = shard.read(&name)?;
+            Some((name, entry))
+        }
+        None => None,
+    };
+    debug_assert_eq!(shard.id(), ShardId::of(name));
+    // One that cannot be read is replaced, and not put back.
+    let before = shard.read(name).ok().flatten();
+    Ok(Outcome::Locked(Box::new(Lock { shard, before, unsettled })))
+}

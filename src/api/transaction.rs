@@ -1,0 +1,225 @@
+//! A change from its first look at what is there to its answer, over the jobs that are done in a
+//! thread in between.
+
+use std::time::{Duration, Instant};
+
+use super::Context;
+use super::disk::{Job, Lock, Outcome};
+use super::reply::Reply;
+use super::write::{self, Change, Prepared, Refused};
+use crate::restore;
+use crate::server_name::ServerName;
+use crate::state::{Durable, StateError};
+
+/// How long a change waits for other writers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A change that is being made.
+pub(crate) struct Transaction {
+    change: Change,
+    durable: Option<Durable>,
+    stage: Stage,
+    deadline: Instant,
+}
+
+enum Stage {
+    Begins,
+    /// A job is under way.
+    InThread(Option<Prepared>),
+    /// The lock of the NAME is held, where there is a directory.
+    Ready(Option<Box<Lock>>),
+    /// On disk, where there is a directory.
+    OnDisk(Prepared, Option<Box<Lock>>),
+    /// Taken back, with what is to be done then.
+    Undoing(After),
+    /// All is done, or nothing can be.
+    Ends(Reply),
+}
+
+/// What follows when a change was taken back from the disk.
+enum After {
+    Answer(Reply),
+    /// Once more, on what is there now.
+    Again,
+}
+
+/// What is to be done next.
+pub(crate) enum Next {
+    Done(Reply),
+    /// To be called again in a moment: another process is writing.
+    Wait,
+    /// To be run in a thread; then `finished()`, and called again.
+    InThread(Job),
+}
+
+impl Transaction {
+    pub(crate) fn new(change: Change, durable: Option<Durable>) -> Transaction {
+        let deadline = Instant::now() + PATIENCE;
+        Transaction { change, durable, stage: Stage::Begins, deadline }
+    }
+
+    /// Goes on, as far as it gets without waiting.
+    pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Next {
+        loop {
+            let stage = std::mem::replace(&mut self.stage, Stage::InThread(None));
+            match stage {
+                Stage::Begins => match &self.durable {
+                    None => self.stage = Stage::Ready(None),
+                    Some(durable) => {
+                        let name = self.name();
+                        return Next::InThread(Job::lock(durable.clone(), name, self.deadline));
+                    }
+                },
+                Stage::Ready(lock) => {
+                    if let Some(next) = self.prepare(lock, context) {
+                        return next;
+                    }
+                }
+                Stage::OnDisk(prepared, lock) => {
+                    if let Some(next) = self.commit(prepared, lock, context) {
+                        return next;
+                    }
+                }
+                Stage::Ends(reply) => return Next::Done(reply),
+                // finished() was not called: the job is lost.
+                Stage::InThread(_) | Stage::Undoing(_) => {
+                    return Next::Done(write::internal_error());
+                }
+            }
+        }
+    }
+
+    fn name(&self) -> ServerName {
+        self.change.name().clone()
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Waits for whoever writes to the zone, with what is to be gone on with then.
+    fn wait(&mut self, stage: Stage) -> Next {
+        if self.is_late() {
+            return Next::Done(write::locked());
+        }
+        self.stage = stage;
+        Next::Wait
+    }
+
+    fn prepare(&mut self, mut lock: Option<Box<Lock>>, context: &mut Context<'_>) -> Option<Next> {
+        if let Some(held) = &mut lock {
+            match settle(held, context) {
+                Ok(()) => {}
+                Err(Refused::With(reply)) => return Some(Next::Done(reply)),
+                Err(_) => return Some(self.wait(Stage::Ready(lock))),
+            }
+        }
+        let prepared = match self.change.prepare(context) {
+            Ok(prepared) => prepared,
+            Err(Refused::With(reply)) => return Some(Next::Done(reply)),
+            Err(_) => return Some(self.wait(Stage::Ready(lock))),
+        };
+        match (lock, prepared.disk_change(context)) {
+            (Some(lock), Some(change)) => {
+                let job = Job::write(lock, self.name(), change);
+                self.stage = Stage::InThread(Some(prepared));
+                Some(Next::InThread(job))
+            }
+            (lock, _) => {
+                self.stage = Stage::OnDisk(prepared, lock);
+                None
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        prepared: Prepared,
+        lock: Option<Box<Lock>>,
+        context: &mut Context<'_>,
+    ) -> Option<Next> {
+        let after = match prepared.commit(context) {
+            Ok(reply) => {
+                if let Some(mut lock) = lock {
+                    if let Err(error) = lock.shard.settle() {
+                        restore::report(&error, &context.store, context.host);
+                    }
+                }
+                return Some(Next::Done(reply));
+            }
+            Err(Refused::Busy) if !self.is_late() => {
+                return Some(self.wait(Stage::OnDisk(prepared, lock)));
+            }
+            Err(Refused::Busy) => After::Answer(write::locked()),
+            Err(Refused::With(reply)) => After::Answer(reply),
+            Err(Refused::Changed) if !self.is_late() => After::Again,
+            Err(Refused::Changed) => After::Answer(write::locked()),
+        };
+        match (lock, after) {
+            (Some(lock), after) => {
+                let job = Job::undo(lock, self.name());
+                self.stage = Stage::Undoing(after);
+                Some(Next::InThread(job))
+            }
+            (None, After::Answer(reply)) => Some(Next::Done(reply)),
+            (None, After::Again) => {
+                self.stage = Stage::Ready(None);
+                None
+            }
+        }
+    }
+
+    /// A job is done.
+    pub(crate) fn finished(&mut self, job: Job, context: &mut Context<'_>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::InThread(None));
+        self.stage = match (job.outcome(), stage) {
+            (Outcome::Locked(lock), _) => Stage::Ready(Some(lock)),
+            (Outcome::Written(lock), Stage::InThread(Some(prepared))) => {
+                Stage::OnDisk(prepared, Some(lock))
+            }
+            (Outcome::Older(lock, there), _) if !self.is_late() => {
+                // Written by an instance whose clock was ahead.
+                context.store.start_clock(there);
+                Stage::Ready(Some(lock))
+            }
+            (Outcome::Undone(lock, error), Stage::Undoing(after)) => {
+                if let Some(error) = error {
+                    restore::report(&error, &context.store, context.host);
+                }
+                match after {
+                    After::Answer(reply) => Stage::Ends(reply),
+                    After::Again => Stage::Ready(Some(lock)),
+                }
+            }
+            (Outcome::NotOwner, _) => Stage::Ends(write::not_owner()),
+            (Outcome::Busy | Outcome::Older(..), _) => Stage::Ends(write::locked()),
+            (Outcome::NotWritten(error) | Outcome::Failed(Some(error)), _) => {
+                restore::report(&error, &context.store, context.host);
+                Stage::Ends(write::not_durable(error.is_out_of_room()))
+            }
+            (Outcome::Failed(None) | Outcome::Written(_) | Outcome::Undone(..), _) => {
+                Stage::Ends(write::internal_error())
+            }
+        };
+    }
+}
+
+/// Before anything else is changed: what a writer left that died before memory had its change.
+fn settle(lock: &mut Lock, context: &mut Context<'_>) -> Result<(), Refused> {
+    let failed = |error: &StateError, context: &Context<'_>| {
+        restore::report(error, &context.store, context.host);
+        Refused::With(write::not_durable(error.is_out_of_room()))
+    };
+    if let Some((name, entry)) = &lock.unsettled {
+        match restore::bring(name, entry.as_ref(), &context.store, context.host) {
+            Ok(()) => {}
+            Err(restore::NotBrought::Busy) => return Err(Refused::Busy),
+            Err(restore::NotBrought::Full) => {
+                return Err(Refused::With(write::no_room_for(name)));
+            }
+        }
+        lock.shard.settle().map_err(|error| failed(&error, context))?;
+        lock.unsettled = None;
+    }
+    Ok(())
+}

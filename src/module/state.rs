@@ -1,0 +1,162 @@
+//! `state=DIR` of a zone: the directory, and which instance of NGINX this is to it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_process, ngx_test_config};
+
+use super::zone::for_each_zone;
+use crate::ffi::cycle::workers_uid;
+use crate::state::{Durable, Instance, StateDirectory, StateError};
+
+/// How long the master waits for writes by workers of another instance.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The parameter of a zone.
+pub(super) struct StateConf {
+    path: Option<PathBuf>,
+    /// The cycle that is being configured; of use until that is done.
+    cycle: *mut ngx_cycle_t,
+    open: RefCell<Option<Rc<OpenState>>>,
+}
+
+/// A directory in use, shared by the cycles of a master.
+struct OpenState {
+    durable: Durable,
+    /// The master's; a worker closes what it inherits.
+    instance: RefCell<Option<Instance>>,
+}
+
+/// Why the directory cannot be used.
+pub(super) enum StateFailure {
+    Create(PathBuf, io::Error),
+    State(StateError),
+    /// A worker of another instance was stopped in a write.
+    Busy(PathBuf),
+}
+
+impl From<StateError> for StateFailure {
+    fn from(error: StateError) -> StateFailure {
+        StateFailure::State(error)
+    }
+}
+
+impl fmt::Display for StateFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateFailure::Create(path, error) => {
+                let code = error.raw_os_error().unwrap_or_default();
+                write!(f, "mkdir() \"{}\" failed ({code}: {})", path.display(), error.kind())
+            }
+            StateFailure::State(error) => error.fmt(f),
+            StateFailure::Busy(path) => {
+                write!(
+                    f,
+                    "\"{}\" is being written to by another process for too long",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl StateConf {
+    pub(super) fn new(path: Option<String>, cycle: *mut ngx_cycle_t) -> StateConf {
+        StateConf { path: path.map(PathBuf::from), cycle, open: RefCell::new(None) }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Whether both are of one directory.
+    pub(super) fn is_same_as(&self, other: &StateConf) -> bool {
+        match (&self.path, &other.path) {
+            (Some(own), Some(other)) => resolved(own) == resolved(other),
+            _ => false,
+        }
+    }
+
+    /// The directory, once it is open.
+    pub(super) fn durable(&self) -> Option<Durable> {
+        self.open.borrow().as_ref().map(|open| open.durable.clone())
+    }
+
+    /// Opens the directory, in the master; true when the running cycle does not have it open. From
+    /// then on no other instance writes to it.
+    pub(super) fn open(&self) -> Result<bool, StateFailure> {
+        let Some(path) = &self.path else { return Ok(false) };
+        if let Some(open) = self.of_running_cycle() {
+            *self.open.borrow_mut() = Some(open);
+            return Ok(false);
+        }
+        // SAFETY: reads an integer that main() set.
+        let is_test = unsafe { ngx_test_config } != 0;
+        // SAFETY: the cycle is being initialised, its configuration was read.
+        let owner = unsafe { workers_uid(self.cycle) };
+        if !path.exists() {
+            if is_test {
+                return Ok(false);
+            }
+            create(path, owner).map_err(|error| StateFailure::Create(path.clone(), error))?;
+        }
+        let directory = StateDirectory::open(path, Some(owner))?;
+        let open = if is_test {
+            // Reads only.
+            OpenState { durable: Durable::new(directory, ""), instance: RefCell::new(None) }
+        } else {
+            let instance = Instance::begin(&directory)?;
+            instance.claim()?;
+            if !directory.wait_for_writers(Instant::now() + PATIENCE)? {
+                return Err(StateFailure::Busy(path.clone()));
+            }
+            let durable = Durable::new(directory, instance.name());
+            OpenState { durable, instance: RefCell::new(Some(instance)) }
+        };
+        *self.open.borrow_mut() = Some(Rc::new(open));
+        Ok(true)
+    }
+
+    fn of_running_cycle(&self) -> Option<Rc<OpenState>> {
+        let mut found = None;
+        // SAFETY: the running cycle, or the empty one that main() begins with.
+        for_each_zone(unsafe { ngx_cycle }, |zone| {
+            if zone.state.path == self.path {
+                found = found.take().or_else(|| zone.state.open.borrow().clone());
+            }
+        });
+        found
+    }
+
+    /// For a worker: leaves the master's lock to the master.
+    pub(super) fn close_inherited(&self) {
+        // SAFETY: an integer that only this thread changes.
+        if unsafe { ngx_process } == NGX_PROCESS_SINGLE as nginx_sys::ngx_uint_t {
+            return;
+        }
+        if let Some(instance) = self.open.borrow().as_ref().and_then(|o| o.instance.take()) {
+            instance.close_inherited();
+        }
+    }
+}
+
+/// Closed to everybody else from the first moment.
+fn create(path: &Path, owner: u32) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    let is_owner = rustix::process::geteuid().as_raw() == owner;
+    if !is_owner {
+        rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(owner)), None)?;
+    }
+    Ok(())
+}
+
+/// As the kernel would find it; one that is not there, as it is written.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.components().collect())
+}
