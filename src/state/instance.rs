@@ -57,9 +57,13 @@ impl Instance {
     pub(crate) fn begin(directory: &StateDirectory) -> Result<Instance, StateError> {
         for _ in 0..ATTEMPTS {
             let name = new_name();
-            let file = match OwnFile::create(directory, name.as_bytes()) {
+            match OwnFile::create(directory, name.as_bytes()) {
                 Err(error) if error.errno() == Some(Errno::EXIST) => continue,
-                created => created?,
+                created => drop(created?),
+            }
+            // To read only: nothing that is kept open keeps a file system from becoming read-only.
+            let Some(file) = OwnFile::open(directory, name.as_bytes(), OFlags::RDONLY)? else {
+                continue;
             };
             // Another's claim may have found it not locked yet, and removed it.
             let is_locked = file.try_lock(FlockOperation::NonBlockingLockExclusive)?;
