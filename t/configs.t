@@ -38,6 +38,8 @@ sub adapted {
 	$text =~ s!/etc/nginx/certs!%%DIR%%/certs!g;
 	$text =~ s!/etc/letsencrypt/live!%%DIR%%/live!g;
 	$text =~ s!/var/log/nginx/!%%DIR%%/!g;
+	$text =~ s!/var/lib/nginx/!%%DIR%%/!g;
+	$text =~ s!/run/nginx-certs/!%%DIR%%/!g;
 	$text =~ s/listen 443 ssl/listen 127.0.0.1:%%PORT_tls%% ssl/g;
 	$text =~ s/listen 127\.0\.0\.1:8080/listen 127.0.0.1:%%PORT_control%%/g;
 	$text =~ s/^http \{/http {\n%%GLOBALS_HTTP%%/m;
@@ -141,6 +143,40 @@ SKIP: {
 	chmod 0600, glob "$d/archive/*/*";
 	ok($t->reload(), 'root only: the hook');
 	is($t->handshake('tls', 'shop.example.com')->{serial}, $more->{serial}, 'root only: a -0001 lineage');
+	$t->stop();
+}
+
+# pushed, by the README's calls
+
+run_example('api.conf');
+my ($one, $two) = map { $t->pair('example.com') } 1, 2;
+my $url = 'http://localhost/certs';
+like(shell($one, "curl -sS --unix-socket $d/api.sock -T - $url/sets/example.com"), qr/"changed":true/,
+	'api: pushed');
+is($t->handshake('tls', 'example.com')->{serial}, $one->{serial}, 'api: served');
+like(shell($two, "curl -sS --unix-socket $d/api.sock -T - '$url/sets/example.com?dry_run=1'"),
+	qr/"dry_run":true/, 'api: a dry run');
+like(shell($two, "curl -sS --unix-socket $d/api.sock -T - $url/sets/example.com"), qr/"changed":true/,
+	'api: replaced');
+like(run_command('curl', '-sS', '--unix-socket', "$d/api.sock", '-X', 'POST',
+	"$url/sets/example.com/rollback")->{all}, qr/"generation"/, 'api: rolled back');
+$t->stop();
+$t->start();
+is($t->handshake('tls', 'example.com')->{serial}, $one->{serial}, 'api: also after a restart');
+for my $path ('/', '/sets/?limit=100', '/sets/example.com') {
+	like(run_command('curl', '-sS', '--unix-socket', "$d/api.sock", "$url$path")->{all}, qr/^\{/,
+		"api: $path");
+}
+for my $call (['DELETE', '/sets/example.com/previous'], ['DELETE', '/sets/example.com']) {
+	my ($method, $path) = @$call;
+	unlike(run_command('curl', '-fsS', '--unix-socket', "$d/api.sock", '-X', $method, "$url$path")->{all},
+		qr/error/, "api: $method $path");
+}
+
+sub shell {
+	my ($pair, $command) = @_;
+	spew("$d/bundle.pem", $pair->{cert} . $pair->{key});
+	return run_command('sh', '-c', "cat $d/bundle.pem | $command")->{all};
 }
 
 $t->done();
