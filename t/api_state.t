@@ -23,6 +23,7 @@ http {
     %%GLOBALS_HTTP%%
 
     rust_shared_cert_zone zone=certs:1m load=off state=%%DIR%%/state;
+    rust_shared_cert_zone zone=small:32k load=off state=%%DIR%%/small;
 
     server {
         listen 127.0.0.1:%%PORT_tls%% ssl reuseport;
@@ -33,6 +34,7 @@ http {
     server {
         listen unix:%%DIR%%/api.sock;
         location /certs/ { rust_shared_cert_api certs write=unix; }
+        location /small/ { rust_shared_cert_api small write=unix; }
     }
 }
 EOF
@@ -62,6 +64,7 @@ my $again = $t->api('GET', 'sets/a.test')->{json};
 is($again->{generation}, $shown->{generation}, 'its generation is the same');
 is_deeply($again->{previous}, $shown->{previous}, 'the previous one is there too');
 
+my $got;
 my $back = $t->api('POST', 'sets/a.test/rollback');
 is($back->{status}, 200, 'rolled back');
 ok($back->{json}{generation} > $again->{generation}, 'to a later generation');
@@ -125,6 +128,24 @@ ok(!-e "$dir/.tmp-00", 'what a writer left is removed');
 is($t->push_set($t->pair('torn.test'))->{status}, 201, 'a push takes the place of a torn one');
 restart();
 is($t->handshake('tls', 'torn.test')->{cn}, 'torn.test', 'for good');
+
+# a previous set that had to make room in the zone is on disk still
+
+my %small = (prefix => '/small/');
+my ($rsa, $newer) = map { $t->pair('r.test', key => 'rsa') } 1, 2;
+$t->push_set($_, %small) for $rsa, $newer;
+for my $n (1 .. 40) {
+	last if !$t->api('GET', '', %small)->{json}{sets}{previous};
+	$t->push_set($newer, as => "n$n.test", %small);
+}
+is($t->api('GET', 'sets/r.test', %small)->{json}{previous}, undef, 'no previous set in the zone');
+$t->api('DELETE', "sets/n$_.test", %small) for 1, 2;    # a set is replaced while it serves
+$got = $t->api('POST', 'sets/r.test/rollback', %small);
+is($got->{status}, 200, 'rolled back from disk') or diag($got->{all});
+is($got->{json}{certificates}[0]{fingerprint}, $rsa->{fingerprint}, 'to the one before');
+is($t->api('DELETE', 'sets/r.test/previous', %small)->{status}, 200, 'what is on disk can be dropped');
+is(index(slurp($t->dir() . '/small/r.test'), $newer->{secret}), -1, 'P8: and is gone there');
+is($t->api('DELETE', 'sets/r.test/previous', %small)->{status}, 404, 'once');
 
 # mistakes
 

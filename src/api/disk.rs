@@ -46,7 +46,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Lock {
     pub(crate) shard: Shard,
     /// The entry before the change.
-    before: Option<StateEntry>,
+    pub(crate) before: Option<StateEntry>,
     /// A change whose writer died before it was in memory, and what is on disk of it.
     pub(crate) unsettled: Option<(ServerName, Option<StateEntry>)>,
 }

@@ -114,7 +114,8 @@ impl Transaction {
                 Err(_) => return Some(self.wait(Stage::Ready(lock))),
             }
         }
-        let prepared = match self.change.prepare(context) {
+        let on_disk = lock.as_ref().and_then(|lock| lock.before.as_ref());
+        let prepared = match self.change.prepare(on_disk, context) {
             Ok(prepared) => prepared,
             Err(Refused::With(reply)) => return Some(Next::Done(reply)),
             Err(_) => return Some(self.wait(Stage::Ready(lock))),

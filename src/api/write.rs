@@ -201,11 +201,8 @@ impl Prepared {
                 Ok(self.removed(served, context))
             }
             PreparedKind::DropPrevious { .. } => {
-                let dropped = writer.drop_previous(self.name.as_str());
+                writer.drop_previous(self.name.as_str());
                 drop(writer);
-                if !dropped {
-                    return Err(no_previous(&self.name).into());
-                }
                 context
                     .host
                     .notice(format_args!("certificate \"{}\": previous one dropped", self.name));

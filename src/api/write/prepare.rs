@@ -11,26 +11,31 @@ use crate::certificate::{CertificateSet, names_of_leaves};
 use crate::record::{Record, Source};
 use crate::replacement::judge;
 use crate::server_name::ServerName;
-use crate::state::Generation;
+use crate::state::{Generation, StateEntry};
 use crate::store::{Details, Expects, Lookup, Previous};
 
 /// A certificate that becomes valid this soon is taken for valid, s.
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
 impl Change {
-    /// Looks at what is there, and changes nothing.
-    pub(crate) fn prepare(&self, context: &mut Context<'_>) -> Result<Prepared, Refused> {
+    /// Looks at what is there, and changes nothing. `on_disk` is the NAME's entry in the state
+    /// directory: a previous set that had to make room in the zone is there still.
+    pub(crate) fn prepare(
+        &self,
+        on_disk: Option<&StateEntry>,
+        context: &mut Context<'_>,
+    ) -> Result<Prepared, Refused> {
         if context.store.is_superseded() {
             return Err(superseded().into());
         }
         match &self.kind {
             Kind::Put { set, digest, options } => self.put_set(set, *digest, *options, context),
             Kind::Delete => self.remove(context),
-            Kind::Rollback { force } => self.roll_back(*force, context),
+            Kind::Rollback { force } => self.roll_back(*force, on_disk, context),
             Kind::DropPrevious => {
                 let details = present_or_not_found(&self.name, context)?;
                 self.precondition.check(Some(details.generation))?;
-                if details.previous.is_none() {
+                if previous(&details, on_disk).is_none() {
                     return Err(no_previous(&self.name).into());
                 }
                 let is_pushed = details.record.source == Source::Pushed;
@@ -118,10 +123,15 @@ impl Change {
         Ok(self.prepared(Expects::Generation(details.generation), kind))
     }
 
-    fn roll_back(&self, force: bool, context: &mut Context<'_>) -> Result<Prepared, Refused> {
+    fn roll_back(
+        &self,
+        force: bool,
+        on_disk: Option<&StateEntry>,
+        context: &mut Context<'_>,
+    ) -> Result<Prepared, Refused> {
         let details = present_or_not_found(&self.name, context)?;
         self.precondition.check(Some(details.generation))?;
-        let Some((_, mut record)) = details.previous else {
+        let Some(mut record) = previous(&details, on_disk).cloned() else {
             let detail = format!("no previous generation of \"{}\" is kept", self.name);
             return Err(Reply::problem(409, "no previous generation", &detail).into());
         };
@@ -148,6 +158,13 @@ impl Change {
         let kind = PreparedKind::Publish(Box::new(new));
         Ok(self.prepared(Expects::Generation(details.generation), kind))
     }
+}
+
+/// The set before the present one.
+fn previous<'a>(details: &'a Details, on_disk: Option<&'a StateEntry>) -> Option<&'a Record> {
+    let in_zone = details.previous.as_ref().map(|(_, record)| record);
+    let on_disk = on_disk.filter(|entry| entry.current.number == details.generation);
+    in_zone.or_else(|| Some(&on_disk?.previous.as_ref()?.record))
 }
 
 fn generation_of(number: u64, record: Record) -> Generation {
