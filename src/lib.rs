@@ -12,7 +12,7 @@
 //! - `state`: what was pushed, on disk, so that it is there after a restart.
 //! - `worker_cache`, `files`, `store`, `certificate`: parsed sets, PEM files, the zone's bytes,
 //!   what makes a good set.
-//! - `record`, `server_name`, `failure`, `peer`: plain data.
+//! - `record`, `server_name`, `failure`, `handshakes`, `peer`: plain data.
 //! - `ffi`: safe wrappers over what we call in NGINX and OpenSSL.
 
 #![cfg_attr(test, allow(dead_code, unused_imports))]
@@ -23,6 +23,7 @@ mod failure;
 #[allow(unsafe_code)]
 mod ffi;
 mod files;
+mod handshakes;
 mod host;
 mod lookup;
 #[cfg(not(test))]

@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use crate::certificate::{CertificateSet, Parser};
 use crate::files::{Files, tag};
+use crate::handshakes::Ending;
 use crate::host::Host;
 use crate::server_name::{NameBuffer, ServerName};
 use crate::store::{self, Lookup, Previous, SetId, Store};
@@ -71,14 +72,13 @@ pub(crate) enum Status {
     Stale,
 }
 
-impl Status {
-    /// The value of `$rust_shared_cert_status`.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Status::Hit => "hit",
-            Status::Zone => "zone",
-            Status::File => "file",
-            Status::Stale => "stale",
+impl From<Status> for Ending {
+    fn from(status: Status) -> Ending {
+        match status {
+            Status::Hit => Ending::Hit,
+            Status::Zone => Ending::Zone,
+            Status::File => Ending::File,
+            Status::Stale => Ending::Stale,
         }
     }
 }

@@ -10,9 +10,11 @@ use openssl_sys::SSL;
 use super::boundary::{guard, panic_if_asked};
 use super::conf::{ServerConf, server_confs};
 use super::listeners::has_static;
+use super::zone::ZoneConf;
 use crate::ffi::clock;
 use crate::ffi::handshake::{Alert, Handshake, Installable, TLSEXT_ERR_ALERT_FATAL, TLSEXT_ERR_OK};
 use crate::ffi::log::Level;
+use crate::handshakes::Ending;
 use crate::lookup::{Matched, Served, Status};
 use crate::worker_cache::SetInfo;
 
@@ -28,6 +30,16 @@ pub(super) enum Outcome {
     Set { info: Rc<SetInfo>, status: Status, matched: Matched },
     Static,
     Resumed,
+}
+
+impl Outcome {
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Outcome::Set { status, .. } => Ending::from(*status),
+            Outcome::Static => Ending::Static,
+            Outcome::Resumed => Ending::Resumed,
+        }
+    }
 }
 
 /// Registered on every SSL context of the http block once a server uses a zone.
@@ -71,14 +83,22 @@ fn decide(handshake: &Handshake, alert: *mut c_int) -> c_int {
     let (Some(chosen), Some(default)) = (chosen, default) else { return rc };
     let is_default = chosen.has_nothing() || ptr::eq(chosen.server, default.server);
     let choice = if is_default { default } else { chosen };
-    if choice.server.zone().is_none() {
-        return rc;
-    }
+    let Some(zone) = choice.server.zone() else { return rc };
 
-    if handshake.is_resumed() {
-        return resume(handshake, alert, choice.ssl.verify != 0 && !is_default);
+    let end = if handshake.is_resumed() {
+        resume(handshake, choice.ssl.verify != 0 && !is_default)
+    } else {
+        serve(handshake, zone, choice.server, has_static(choice.ssl))
+    };
+    // A connection counts once: as what its first ClientHello came to.
+    if decided.is_none() {
+        match &end {
+            Ok(ending) => zone.count(*ending),
+            Err(Alert::UnrecognizedName) => zone.count(Ending::None),
+            Err(_) => {}
+        }
     }
-    serve(handshake, alert, choice.server, has_static(choice.ssl))
+    end.map_or_else(|reason| handshake.refuse(alert, reason), |_| TLSEXT_ERR_OK)
 }
 
 /// A server that may serve the connection.
@@ -110,15 +130,15 @@ impl<'a> Choice<'a> {
 /// chose servers ahead of sessions, a session was resumed in the listen default's context whatever
 /// the server: one that was made elsewhere must not enter a server that `may_be_entered_wrongly`,
 /// because it verifies clients and is not that default.
-fn resume(handshake: &Handshake, alert: *mut c_int, may_be_entered_wrongly: bool) -> c_int {
+fn resume(handshake: &Handshake, may_be_entered_wrongly: bool) -> Result<Ending, Alert> {
     let is_checked = cfg!(ngx_ssl_client_hello_cb) || !may_be_entered_wrongly;
     if !is_checked && !is_same_name(handshake.session_host_name(), handshake.server_name()) {
-        return handshake.refuse(alert, Alert::AccessDenied);
+        return Err(Alert::AccessDenied);
     }
     if handshake.kept::<Decision>().is_none() {
         handshake.keep(Decision { asked: None, outcome: Outcome::Resumed });
     }
-    TLSEXT_ERR_OK
+    Ok(Ending::Resumed)
 }
 
 /// Whether two names find the same server.
@@ -127,11 +147,15 @@ fn is_same_name(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
     a.map(normal) == b.map(normal)
 }
 
-fn serve(handshake: &Handshake, alert: *mut c_int, server: &ServerConf, has_static: bool) -> c_int {
+fn serve(
+    handshake: &Handshake,
+    zone: &ZoneConf,
+    server: &ServerConf,
+    has_static: bool,
+) -> Result<Ending, Alert> {
     let asked = handshake.server_name();
     panic_if_asked(asked.unwrap_or_default());
 
-    let Some(zone) = server.zone() else { return TLSEXT_ERR_OK };
     let default = server.default_name.borrow();
     let served = zone
         .with_resolver(handshake.log(), |resolver, host| {
@@ -142,18 +166,13 @@ fn serve(handshake: &Handshake, alert: *mut c_int, server: &ServerConf, has_stat
 
     let is_better = |served: &Served| !has_static || !gives_way(handshake, served);
     let outcome = match served.filter(is_better) {
-        Some(served) => match install(handshake, alert, served) {
-            Ok(outcome) => outcome,
-            Err(rc) => return rc,
-        },
+        Some(served) => install(handshake, served)?,
         None if has_static => Outcome::Static,
-        None => return handshake.refuse(alert, Alert::UnrecognizedName),
+        None => return Err(Alert::UnrecognizedName),
     };
-    let asked = asked.map(Box::from);
-    if handshake.keep(Decision { asked, outcome }).is_none() {
-        return handshake.refuse(alert, Alert::InternalError);
-    }
-    TLSEXT_ERR_OK
+    let (ending, asked) = (outcome.ending(), asked.map(Box::from));
+    handshake.keep(Decision { asked, outcome }).ok_or(Alert::InternalError)?;
+    Ok(ending)
 }
 
 /// Whether the set has expired, and the server has a certificate of its own that has not.
@@ -161,7 +180,7 @@ fn gives_way(handshake: &Handshake, served: &Served) -> bool {
     served.parsed.set.expired_at(clock::unix_seconds()) && handshake.has_valid_certificate()
 }
 
-fn install(handshake: &Handshake, alert: *mut c_int, served: Served) -> Result<Outcome, c_int> {
+fn install(handshake: &Handshake, served: Served) -> Result<Outcome, Alert> {
     let members = served.parsed.set.offered_at(clock::unix_seconds());
     let members = members.map(|m| Installable { leaf: m.leaf(), key: m.key(), chain: m.chain() });
     let installed = handshake.install(members);
@@ -183,7 +202,7 @@ fn install(handshake: &Handshake, alert: *mut c_int, served: Served) -> Result<O
                     ),
                 );
             }
-            Err(handshake.refuse(alert, Alert::InternalError))
+            Err(Alert::InternalError)
         }
     }
 }

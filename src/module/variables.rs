@@ -11,7 +11,7 @@ use super::server_name_callback::{Decision, Outcome};
 use crate::ffi::handshake::Established;
 use crate::ffi::http::Request;
 use crate::ffi::log::Log;
-use crate::lookup::{Matched, Status};
+use crate::lookup::Matched;
 use crate::worker_cache::{MemberInfo, SetInfo};
 
 /// What a variable tells; its place in the table is the variable's `data`.
@@ -79,9 +79,9 @@ unsafe extern "C" fn get_variable(
     })
 }
 
-fn set(outcome: &Outcome) -> Option<(&SetInfo, Status, Matched)> {
+fn set(outcome: &Outcome) -> Option<(&SetInfo, Matched)> {
     match outcome {
-        Outcome::Set { info, status, matched } => Some((info, *status, *matched)),
+        Outcome::Set { info, matched, .. } => Some((info, *matched)),
         Outcome::Static | Outcome::Resumed => None,
     }
 }
@@ -91,16 +91,11 @@ fn name(_: &Established, outcome: &Outcome) -> Option<String> {
 }
 
 fn status(_: &Established, outcome: &Outcome) -> Option<String> {
-    let text = match outcome {
-        Outcome::Set { status, .. } => status.as_str(),
-        Outcome::Static => "static",
-        Outcome::Resumed => "resumed",
-    };
-    Some(text.to_owned())
+    Some(outcome.ending().label().to_owned())
 }
 
 fn matched(_: &Established, outcome: &Outcome) -> Option<String> {
-    set(outcome).map(|(.., matched)| matched.as_str().to_owned())
+    set(outcome).map(|(_, matched)| matched.as_str().to_owned())
 }
 
 fn fingerprint(connection: &Established, outcome: &Outcome) -> Option<String> {

@@ -1,5 +1,5 @@
-//! The life of a worker: a timer that drops what is no longer current and looks at files, and the
-//! end.
+//! The life of a worker: a timer that drops what is no longer current, looks at files and tells of
+//! handshakes, and the end.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,10 +55,17 @@ pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
 }
 
 /// Starts the timer of this process, once.
+#[inline]
 pub(super) fn start_timer() {
-    if STARTED.swap(true, Ordering::Relaxed) {
-        return;
+    // One thread does this: no exchange, which each handshake would pay for.
+    if !STARTED.load(Ordering::Relaxed) {
+        STARTED.store(true, Ordering::Relaxed);
+        add_timer();
     }
+}
+
+#[cold]
+fn add_timer() {
     // SAFETY: both are C structures for which NGINX itself takes zeroed memory as the beginning.
     // The event tree points to them for as long as the process lives: they are never freed.
     let timer: *mut Timer = Box::into_raw(unsafe { Box::new(MaybeUninit::zeroed().assume_init()) });
@@ -78,6 +85,7 @@ unsafe extern "C" fn tick(event: *mut ngx_event_t) {
     let wait = guard("tick", Log::of_cycle(), SWEEP_MSEC, || {
         // SAFETY: the running cycle; it is live while its event loop calls us.
         let cycle = unsafe { ngx_cycle };
+        for_each_zone(cycle, |zone| zone.flush_counts());
         sweep(cycle);
         look_around(cycle)
     });
@@ -114,5 +122,10 @@ fn look_around(cycle: *mut ngx_cycle_t) -> u64 {
 pub(super) unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     // SAFETY: NGINX's argument.
     let log = unsafe { Log::from_raw((*cycle).log) };
-    guard("exit_process", log, (), || for_each_zone(cycle, |zone| zone.forget()));
+    guard("exit_process", log, (), || {
+        for_each_zone(cycle, |zone| {
+            zone.flush_counts();
+            zone.forget();
+        });
+    });
 }

@@ -21,11 +21,12 @@ use crate::ffi::handshake::Installable;
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::SharedZone;
 use crate::ffi::ssl_ctx::{Context, Trial};
+use crate::handshakes::{Ending, Tally};
 use crate::host::Host;
 use crate::lookup::{Resolver, Settings};
 use crate::restore;
 use crate::state::Durable;
-use crate::store::{Store, Superseded, ZoneLock};
+use crate::store::{Counter, Store, Superseded, ZoneLock};
 
 /// The tag by which NGINX knows a zone as ours over reloads.
 pub(super) fn tag() -> *mut ngx_module_t {
@@ -47,6 +48,8 @@ pub(super) struct ZoneConf {
     levels: RefCell<Vec<SecurityLevel>>,
     /// What this process keeps of the zone; made at the first use, so never in the master.
     resolver: RefCell<Option<Resolver>>,
+    /// The handshakes of this process that the zone does not know of yet.
+    tally: Tally,
 }
 
 /// A context, and what certificates are tried on for it; made at the first use.
@@ -66,6 +69,7 @@ impl ZoneConf {
             configuration: Cell::new(0),
             levels: RefCell::default(),
             resolver: RefCell::new(None),
+            tally: Tally::new(),
         }
     }
 
@@ -160,6 +164,24 @@ impl ZoneConf {
             if let Some(resolver) = slot.as_mut() {
                 resolver.sweep();
             }
+        }
+    }
+
+    /// Counts a handshake of a server that uses the zone.
+    #[inline]
+    pub(super) fn count(&self, ending: Ending) {
+        super::worker::start_timer();
+        self.tally.count(ending);
+    }
+
+    /// Tells the zone of the handshakes that were counted. One that another has replaced is told, too:
+    /// there nobody asks for them.
+    pub(super) fn flush_counts(&self) {
+        if self.tally.is_empty() {
+            return;
+        }
+        if let Some(store) = self.store() {
+            self.tally.take(|ending, count| store.add(Counter::Handshakes(ending.number()), count));
         }
     }
 
