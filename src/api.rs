@@ -10,6 +10,7 @@ pub(crate) mod clear;
 pub(crate) mod describe;
 pub(crate) mod disk;
 pub(crate) mod media_type;
+pub(crate) mod metrics;
 pub(crate) mod precondition;
 pub(crate) mod reply;
 pub(crate) mod route;

@@ -130,7 +130,8 @@ pub(crate) struct Surveyed {
     pub(crate) source: Source,
     /// When it, or another of its bucket, was used last; monotonic milliseconds.
     pub(crate) used_msec: u64,
-    /// As `Entry::failure`.
+    /// As in `Entry`.
+    pub(crate) last_good: bool,
     pub(crate) failure: u64,
     pub(crate) members: Vec<Validity>,
 }

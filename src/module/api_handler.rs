@@ -19,7 +19,7 @@ use crate::api::reply::Reply;
 use crate::api::route::{Call, Method, route};
 use crate::api::transaction::{Next, Transaction};
 use crate::api::write::{Change, internal_error};
-use crate::api::{Context, clear, media_type, show};
+use crate::api::{Context, clear, media_type, metrics, show};
 use crate::ffi::body::{self, Body, Progress};
 use crate::ffi::http::Request;
 use crate::ffi::peer;
@@ -152,6 +152,10 @@ fn read_only(request: &Request, zone: &ZoneConf, call: &Call) -> Option<Reply> {
     }
     with_context(request, zone, |context| match call {
         Call::Zone => show::zone(context),
+        Call::Metrics { names } => {
+            zone.flush_counts();
+            metrics::metrics(*names, context)
+        }
         Call::List { limit, after } => show::list(*limit, after.as_ref(), context),
         Call::Show { name } => show::set(name, context),
         _ => internal_error(),

@@ -110,6 +110,7 @@ pub(super) fn survey(zone: &Zone, visit: &mut dyn FnMut(&Surveyed)) {
                 name,
                 source: entry.source,
                 used_msec: zone.get(zone.geometry.used + bucket),
+                last_good: entry.last_good,
                 failure: entry.failure,
                 members,
             });
