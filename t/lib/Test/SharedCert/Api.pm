@@ -108,4 +108,19 @@ sub push_set {
 	return $self->api('PUT', "sets/$name$query", body => $self->bundle(@pairs), %opt);
 }
 
+# metrics(%opt): the samples of GET metrics by what they are, without nginx_shared_cert_ and the label
+# zone: { 'sets{source="lazy"}' => 1, evictions_total => 0 }. query => 'names=0'; options as for api().
+sub metrics {
+	my ($self, %opt) = @_;
+	my $query = defined $opt{query} ? "?$opt{query}" : '';
+	my $text = $self->api('GET', "metrics$query", %opt)->{body};
+	my %samples;
+	for my $line (grep { !/^#/ } split /\n/, $text) {
+		my ($name, $labels, $value) = $line =~ /^nginx_shared_cert_(\w+)\{zone="\w+",?(.*)\} (\S+)$/
+			or die "no sample: $line";
+		$samples{ $labels eq '' ? $name : "$name\{$labels}" } = $value;
+	}
+	return \%samples;
+}
+
 1;
