@@ -13,7 +13,8 @@ VENDORED_PACKAGES=(gcc libc6-dev make pkg-config clang libclang-dev libssl-dev l
 SYSTEM_PACKAGES=(gcc libc6-dev make pkg-config clang libclang-dev libssl-dev libpcre2-dev
     zlib1g-dev nginx nginx-dev)
 RUN_PACKAGES=(curl openssl)
-TEST_PACKAGES=(curl openssl ca-certificates perl libio-socket-ssl-perl libnginx-mod-http-lua)
+TEST_PACKAGES=(curl openssl ca-certificates perl libio-socket-ssl-perl libnginx-mod-http-lua
+    prometheus)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
@@ -40,13 +41,28 @@ need_packages() {
         apt-get update -qq >&2
         export APT_UPDATED=1
     fi
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    install_without_services "${missing[@]}" >&2
     if [[ " ${missing[*]} " == *" nginx "* ]]; then
         stop_packaged_nginx
     fi
+    if [[ " ${missing[*]} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
+        systemctl disable --quiet prometheus >&2 || true
+    fi
 }
 
-# The package starts a server on port 80, which nobody has asked for here.
+# Of prometheus it is promtool that is wanted: no server is to run, now or after the next boot. A
+# policy that is there already stays.
+install_without_services() (
+    policy=/usr/sbin/policy-rc.d    # not local: the trap needs it
+    if [[ ! -e $policy ]]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    apt-get install -y -qq --no-install-recommends "$@"
+)
+
+# Where that policy allows it, the package starts a server on port 80.
 stop_packaged_nginx() {
     local pid
     pid=$(cat /run/nginx.pid 2>/dev/null) || return 0
