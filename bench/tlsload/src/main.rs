@@ -4,12 +4,15 @@
 //! tlsload handshakes ADDR NAMES COUNT THREADS [tls12]   NAMES: one name, or a file with one a line
 //! tlsload rotate ADDR CLEAR_ADDR DIRECTORY NAME ROTATIONS HANDSHAKES THREADS
 //! tlsload swap ADDR DIRECTORY NAME WAY SWAPS SETTLE_EVERY BOUND_SECONDS
+//! tlsload pushes ADDR API_SOCKET PUSHES NAMES CLIENTS HANDSHAKERS
 //! tlsload pairs DIRECTORY COUNT                         n0.test to nCOUNT.test
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
 //! must be served the new certificate; handshakes go on while the files are being written, and none
-//! may fail. It prints one line; its exit status is 1 when anything was not as it should be.
+//! may fail. `pushes` pushes over the API, and checks each answer and handshake against all that was
+//! pushed. They print one line; the exit status is 1 when anything was not as it should be.
 
+mod pushes;
 mod rotate;
 mod swap;
 
@@ -37,10 +40,19 @@ pub(crate) fn context(tls12: bool) -> SslContext {
 
 /// One full handshake; the connection is reset, so that no port is left waiting.
 pub(crate) fn handshake(context: &SslContext, addr: SocketAddr, name: &str) -> Outcome {
+    handshake_on(connect(addr)?, context, name)
+}
+
+pub(crate) fn connect(addr: SocketAddr) -> Result<TcpStream, String> {
     let tcp = TcpStream::connect_timeout(&addr, Duration::from_secs(10))
         .map_err(|e| format!("connect: {e}"))?;
     tcp.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| e.to_string())?;
     tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+    Ok(tcp)
+}
+
+/// As `handshake()`, on a connection that is there.
+pub(crate) fn handshake_on(tcp: TcpStream, context: &SslContext, name: &str) -> Outcome {
     let mut ssl = Ssl::new(context).map_err(|e| e.to_string())?;
     ssl.set_hostname(name).map_err(|e| e.to_string())?;
     let stream = ssl.connect(tcp).map_err(|e| format!("handshake: {e}"))?;
@@ -48,6 +60,17 @@ pub(crate) fn handshake(context: &SslContext, addr: SocketAddr, name: &str) -> O
     let serial = leaf.serial_number().to_bn().map_err(|e| e.to_string())?;
     let bytes = serial.to_vec();
     Ok(bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b)))
+}
+
+/// Numbers that are random enough: a linear congruential generator (Knuth's MMIX).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
 }
 
 /// `names` by uniform choice, `count` handshakes by `threads` threads.
@@ -61,17 +84,13 @@ fn handshakes(addr: SocketAddr, names: &[String], count: u64, threads: u64, tls1
                 let left = &left;
                 scope.spawn(move || {
                     let context = context(tls12);
-                    let mut random = seed * 2 + 1;
+                    let mut random = Random(seed * 2 + 1);
                     let (mut times, mut failures) = (Vec::new(), Vec::new());
                     while left
                         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
                         .is_ok()
                     {
-                        // A linear congruential generator (Knuth's MMIX) is random enough.
-                        random = random
-                            .wrapping_mul(6_364_136_223_846_793_005)
-                            .wrapping_add(1_442_695_040_888_963_407);
-                        let name = &names[(random >> 33) as usize % names.len()];
+                        let name = &names[random.below(names.len())];
                         let start = Instant::now();
                         match handshake(&context, addr, name) {
                             Ok(_) => times.push(start.elapsed()),
@@ -154,8 +173,20 @@ fn main() -> ExitCode {
                 threads: number(threads),
             })
         }
+        ["pushes", addr, socket, pushes, names, clients, handshakers] => {
+            pushes::run(&pushes::Plan {
+                addr: address(addr),
+                socket: socket.into(),
+                pushes: number(pushes),
+                names: number(names) as usize,
+                clients: number(clients) as usize,
+                handshakers: number(handshakers) as usize,
+            })
+        }
         _ => {
-            eprintln!("usage: tlsload handshakes | rotate | swap | pairs ...: see src/main.rs");
+            eprintln!(
+                "usage: tlsload handshakes | rotate | swap | pushes | pairs ...: see src/main.rs"
+            );
             false
         }
     };

@@ -11,7 +11,7 @@ use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder};
 
@@ -27,24 +27,43 @@ pub(crate) struct Plan {
 
 /// A pair whose serial number is the rotation's.
 pub(crate) fn pair(name: &str, serial: u64) -> (Vec<u8>, Vec<u8>) {
+    let (leaf, key) = issue(name, &[name], serial, None);
+    (leaf.to_pem().expect("PEM"), key.private_key_to_pem_pkcs8().expect("PEM"))
+}
+
+/// A certificate for names and its key, P-256; self-signed where there is no issuer.
+pub(crate) fn issue(
+    subject: &str,
+    names: &[&str],
+    serial: u64,
+    issuer: Option<&(X509, PKey<Private>)>,
+) -> (X509, PKey<Private>) {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("curve");
     let key = PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key");
-    let mut subject = X509NameBuilder::new().expect("name");
-    subject.append_entry_by_text("CN", name).expect("name");
-    let subject = subject.build();
+    let mut name = X509NameBuilder::new().expect("name");
+    name.append_entry_by_text("CN", subject).expect("name");
+    let name = name.build();
     let mut leaf = X509::builder().expect("certificate");
     leaf.set_version(2).expect("version");
     let number = BigNum::from_slice(&serial.to_be_bytes()).expect("serial");
     leaf.set_serial_number(&Asn1Integer::from_bn(&number).expect("serial")).expect("serial");
-    leaf.set_subject_name(&subject).expect("subject");
-    leaf.set_issuer_name(&subject).expect("issuer");
+    leaf.set_subject_name(&name).expect("subject");
+    let issuer_name = issuer.map_or(name.as_ref(), |(issuer, _)| issuer.subject_name());
+    leaf.set_issuer_name(issuer_name).expect("issuer");
     leaf.set_pubkey(&key).expect("key");
     leaf.set_not_before(&Asn1Time::days_from_now(0).expect("time")).expect("time");
     leaf.set_not_after(&Asn1Time::days_from_now(90).expect("time")).expect("time");
-    let names = SubjectAlternativeName::new().dns(name).build(&leaf.x509v3_context(None, None));
-    leaf.append_extension(names.expect("names")).expect("names");
-    leaf.sign(&key, MessageDigest::sha256()).expect("signature");
-    (leaf.build().to_pem().expect("PEM"), key.private_key_to_pem_pkcs8().expect("PEM"))
+    if !names.is_empty() {
+        let mut extension = SubjectAlternativeName::new();
+        for name in names {
+            extension.dns(name);
+        }
+        let extension = extension.build(&leaf.x509v3_context(None, None));
+        leaf.append_extension(extension.expect("names")).expect("names");
+    }
+    let signer = issuer.map_or(&key, |(_, key)| key);
+    leaf.sign(signer, MessageDigest::sha256()).expect("signature");
+    (leaf.build(), key)
 }
 
 /// Writes both files: in place or by rename, either first, with or without a gap.
