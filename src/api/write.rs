@@ -14,10 +14,12 @@ use super::{Context, describe, show};
 use crate::certificate::{CertificateSet, SetError};
 use crate::failure::{Failure, Reason};
 use crate::lookup::Load;
-use crate::record::{Record, Source};
+use crate::record::Record;
 use crate::server_name::ServerName;
 use crate::state::{Generation, StateEntry};
-use crate::store::{Counter, Expects, Lookup, Previous, Publication, PublishError, Writer};
+use crate::store::{
+    Counter, Details, Expects, Lookup, Previous, Publication, PublishError, Writer,
+};
 
 /// The status of an answer to a set that cannot serve.
 const UNUSABLE: u16 = 422;
@@ -190,8 +192,11 @@ impl Prepared {
         match &self.kind {
             PreparedKind::Publish(new) => {
                 self.publish(new, &mut writer, context)?;
+                // Before anybody can replace it: the ETag must not be of a set that the caller has
+                // not seen.
+                let details = store.details(self.name.as_str());
                 drop(writer);
-                Ok(self.published(new, context))
+                Ok(self.published(new, details, context))
             }
             PreparedKind::Remove { served } => {
                 writer
@@ -263,9 +268,8 @@ impl Prepared {
         match writer.publish(&publication) {
             Ok(_) => Ok(()),
             Err(PublishError::Overtaken) => match context.store.details(self.name.as_str()) {
-                // A later push is there already, before any handshake could meet this one.
-                Lookup::Found(now) if now.record.source == Source::Pushed => Ok(()),
-                // Files were read since this push was prepared: it is the newer one.
+                // Prepared anew, this one is the later one. To let it pass as replaced would lose it
+                // to a push that matched the set before, and so does not know of it.
                 Lookup::Found(now) => Err(self.unexpected(Some(now.generation))),
                 Lookup::Absent => Err(self.unexpected(None)),
                 Lookup::Contended => Err(Refused::Busy),
@@ -286,15 +290,14 @@ impl Prepared {
         if self.is_conditional { precondition::failed(present).into() } else { Refused::Changed }
     }
 
-    fn published(&self, new: &NewSet, context: &Context<'_>) -> Reply {
+    fn published(&self, new: &NewSet, details: Lookup<Details>, context: &Context<'_>) -> Reply {
         let name = self.name.as_str();
         context.host.notice(format_args!(
             "certificate \"{name}\" {}, generation {}",
             new.verb, new.generation
         ));
         let status = if new.replaces.is_none() { 201 } else { 200 };
-        let Lookup::Found(details) = context.store.details(name) else {
-            // Removed again by now.
+        let Lookup::Found(details) = details else {
             let body = json!({ "name": name, "changed": true, "generation": new.generation });
             return Reply::json(status, &body).with_etag(new.generation);
         };
@@ -404,3 +407,6 @@ fn present_or_not_found(
         Lookup::Contended => Err(Refused::Busy),
     }
 }
+
+#[cfg(test)]
+mod tests;
