@@ -206,6 +206,14 @@ impl Prepared {
                 Ok(self.removed(served, context))
             }
             PreparedKind::DropPrevious { .. } => {
+                let present = match store.details(self.name.as_str()) {
+                    Lookup::Found(now) => Some(now.generation),
+                    Lookup::Absent => None,
+                    Lookup::Contended => return Err(Refused::Busy),
+                };
+                if present.map(Expects::Generation) != Some(self.expects) {
+                    return Err(self.unexpected(present));
+                }
                 writer.drop_previous(self.name.as_str());
                 drop(writer);
                 context

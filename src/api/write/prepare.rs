@@ -40,7 +40,8 @@ impl Change {
                 }
                 let is_pushed = details.record.source == Source::Pushed;
                 let pushed = is_pushed.then_some(details.generation);
-                Ok(self.prepared(Expects::Any, PreparedKind::DropPrevious { pushed }))
+                let expects = Expects::Generation(details.generation);
+                Ok(self.prepared(expects, PreparedKind::DropPrevious { pushed }))
             }
         }
     }

@@ -169,3 +169,20 @@ fn an_answer_tells_of_the_push_itself() {
     let refused = one.with(|context| change.prepare(None, context)).err();
     assert!(matches!(refused, Some(Refused::With(reply)) if reply.status == 412));
 }
+
+#[test]
+fn a_previous_set_is_dropped_on_its_condition() {
+    let [mut one, mut other] = workers();
+    one.push(None);
+    let second = one.push(None);
+    let name = ServerName::from_operator(b"a.test").unwrap();
+    let tag = format!("\"{second}\"");
+    let condition = Precondition::parse(Some(tag.as_bytes()), None).unwrap();
+    let change = Change::drop_previous(name, condition);
+    let prepared = one.prepare(&change);
+    // Now the second one is what would be dropped.
+    other.push(None);
+    let refused = one.commit(&prepared).err();
+    assert!(matches!(refused, Some(Refused::With(reply)) if reply.status == 412));
+    assert_eq!(one.store.stats().previous_sets, 1);
+}
