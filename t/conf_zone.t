@@ -39,6 +39,7 @@ my @good = (
 	'zone=certs:1m worker_cache=1', 'zone=certs:1m worker_cache=100000',
 	'zone=certs:1m load=lazy valid=5m', 'zone=certs:1m valid=off', 'zone=certs:1m valid=1',
 	'load=off zone=certs:1m', 'zone=certs:1m load=off valid=off',
+	'zone=certs:1m load=off state=state',
 );
 
 my @bad = (
@@ -76,7 +77,8 @@ my @bad = (
 	['zone=certs:1m load=off password_file=certs/x', qr/open\(\) ".*\/certs\/x" failed/],
 	['zone=certs:1m password_file=', qr/invalid parameter "password_file="/],
 	["zone=certs:1m cert=data:\$ssl_server_name $key", qr/"cert=data:\$ssl_server_name" must be a path/],
-	['zone=certs:1m state=state', qr/invalid parameter "state=state"/],
+	['zone=certs:1m state=', qr/invalid parameter "state="/],
+	['zone=certs:1m state=a state=b', qr/invalid parameter "state=b"/],
 	['zone=certs:1m nonsense', qr/invalid parameter "nonsense"/],
 	['zone=certs:1m worker_cache=0', qr/invalid parameter "worker_cache=0"/],
 	['zone=certs:1m worker_cache=x', qr/invalid parameter "worker_cache=x"/],
