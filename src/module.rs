@@ -2,6 +2,7 @@
 
 mod api_directive;
 mod api_handler;
+mod api_pending;
 mod boundary;
 mod clear_handler;
 mod conf;

@@ -227,13 +227,17 @@ fn settle_all(durable: &Durable, store: &Store, host: &dyn Host) -> Result<(), S
 
 /// The other instance is gone, whose pushes are in the directory alone.
 fn take_over(durable: &Durable, store: &Store, host: &dyn Host) -> Result<(), StateError> {
-    if !durable.take_over_if_dead()? {
-        return Ok(());
+    if durable.take_over_if_dead(|| reload(durable, store, host))? {
+        host.notice(format_args!("the state directory is taken over: its owner is gone"));
     }
-    host.notice(format_args!("the state directory is taken over: its owner is gone"));
+    Ok(())
+}
+
+/// Makes all pushed sets of the zone those on disk.
+fn reload(durable: &Durable, store: &Store, host: &dyn Host) -> Result<(), StateError> {
     let mut found = Vec::new();
     load(durable, store, host, &mut |entry| {
-        if bring(&entry.name, Some(&entry), store, host).is_err() {
+        if bring(&entry.name, Some(&entry), store, host) == Err(NotBrought::Full) {
             store.add(Counter::StateErrors, 1);
             host.error(format_args!("certificate \"{}\" has no room", entry.name));
         }

@@ -21,7 +21,7 @@ mod own_file;
 mod shard;
 
 pub(crate) use directory::{Loaded, StateDirectory};
-pub(crate) use durable::Durable;
+pub(crate) use durable::{Durable, Turn};
 pub(crate) use error::StateError;
 pub(crate) use instance::{Instance, Ownership, owner, take_over_if_dead};
 pub(crate) use shard::{Removed, Shard, ShardId, Written};

@@ -4,10 +4,9 @@
 //! disk and in memory, so that both have the same history.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
 use crate::server_name::ServerName;
-use crate::state::{Durable, Ownership, Removed, Shard, ShardId, StateEntry, StateError, Written};
+use crate::state::{Durable, Ownership, Removed, Shard, StateEntry, StateError, Turn, Written};
 
 /// A piece of work, then its outcome.
 pub(crate) struct Job(Progress);
@@ -29,22 +28,26 @@ pub(crate) enum Outcome {
     Locked(Box<Lock>),
     /// Another instance of NGINX may write.
     NotOwner,
-    /// Other writers were at it for too long.
-    Busy,
+    /// Another process is writing a NAME that shares the lock.
+    Held,
     /// The change is on disk.
     Written(Box<Lock>),
-    /// It is not: a higher generation is there.
-    Older(Box<Lock>, u64),
+    /// It is not: a higher generation is there, which is to be brought to memory first.
+    Older(Box<Lock>),
     /// It is not, and what was there is there, or is brought to memory by whoever comes next.
     NotWritten(StateError),
     /// What was there before is there again; or not, and the NAME is left to whoever comes next.
     Undone(Box<Lock>, Option<StateError>),
+    /// It is on disk and in memory, but for what the lock file says.
+    Settled(Option<StateError>),
     Failed(Option<StateError>),
 }
 
 /// The lock of a NAME.
 pub(crate) struct Lock {
     pub(crate) shard: Shard,
+    /// Goes after the lock.
+    _turn: Turn,
     /// The entry before the change.
     pub(crate) before: Option<StateEntry>,
     /// A change whose writer died before it was in memory, and what is on disk of it.
@@ -53,10 +56,8 @@ pub(crate) struct Lock {
 
 impl Job {
     /// Takes the lock of a NAME.
-    pub(crate) fn lock(durable: Durable, name: ServerName, deadline: Instant) -> Job {
-        Job::new(move || {
-            lock(&durable, &name, deadline).unwrap_or_else(|e| Outcome::Failed(Some(e)))
-        })
+    pub(crate) fn lock(durable: Durable, name: ServerName, turn: Turn) -> Job {
+        Job::new(move || lock(&durable, &name, turn).unwrap_or_else(|e| Outcome::Failed(Some(e))))
     }
 
     /// Takes a change to the disk.
@@ -76,7 +77,14 @@ impl Job {
             };
             match written {
                 Ok(None) => Outcome::Written(lock),
-                Ok(Some(there)) => Outcome::Older(lock, there),
+                Ok(Some(_)) => match lock.shard.read(&name) {
+                    Ok(entry) => {
+                        lock.before.clone_from(&entry);
+                        lock.unsettled = Some((name, entry));
+                        Outcome::Older(lock)
+                    }
+                    Err(error) => Outcome::NotWritten(error),
+                },
                 Err(error) => Outcome::NotWritten(error),
             }
         })
@@ -89,6 +97,11 @@ impl Job {
             let undone = undone.and_then(|()| lock.shard.settle());
             Outcome::Undone(lock, undone.err())
         })
+    }
+
+    /// Notes that memory has the change too.
+    pub(crate) fn settle(mut lock: Box<Lock>) -> Job {
+        Job::new(move || Outcome::Settled(lock.shard.settle().err()))
     }
 
     fn new(work: impl FnOnce() -> Outcome + Send + 'static) -> Job {
@@ -119,9 +132,9 @@ impl Job {
     }
 }
 
-fn lock(durable: &Durable, name: &ServerName, deadline: Instant) -> Result<Outcome, StateError> {
-    let directory = durable.directory();
-    let Some(shard) = directory.lock_until(name, deadline)? else { return Ok(Outcome::Busy) };
+/// Never waits: threads that do would keep those from their work who have the locks.
+fn lock(durable: &Durable, name: &ServerName, turn: Turn) -> Result<Outcome, StateError> {
+    let Some(shard) = durable.directory().lock(name)? else { return Ok(Outcome::Held) };
     // Under the lock: an instance that takes the directory over waits for those that hold one.
     if durable.ownership()? != Ownership::Mine {
         return Ok(Outcome::NotOwner);
@@ -133,8 +146,7 @@ fn lock(durable: &Durable, name: &ServerName, deadline: Instant) -> Result<Outco
         }
         None => None,
     };
-    debug_assert_eq!(shard.id(), ShardId::of(name));
     // One that cannot be read is replaced, and not put back.
     let before = shard.read(name).ok().flatten();
-    Ok(Outcome::Locked(Box::new(Lock { shard, before, unsettled })))
+    Ok(Outcome::Locked(Box::new(Lock { shard, _turn: turn, before, unsettled })))
 }

@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::disk::{Job, Lock, Outcome};
 use super::reply::Reply;
-use super::write::{self, Change, Prepared, Refused};
+use super::write::{self, Change, OnDisk, Prepared, Refused};
 use crate::restore;
 use crate::server_name::ServerName;
 use crate::state::{Durable, StateError};
 
 /// How long a change waits for other writers.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it tries meanwhile: for the zone, which is held for microseconds, and for the NAME, which
+/// is held for as long as a disk takes.
+const ZONE_RETRY_MSEC: u64 = 5;
+const NAME_RETRY_MSEC: u64 = 10;
 
 /// A change that is being made.
 pub(crate) struct Transaction {
@@ -24,16 +28,24 @@ pub(crate) struct Transaction {
 
 enum Stage {
     Begins,
-    /// A job is under way.
-    InThread(Option<Prepared>),
+    /// Another process has the lock of the NAME.
+    Held,
+    /// The lock of the NAME is asked for.
+    Locking,
+    /// The change is written to the disk.
+    Writing(Prepared),
     /// The lock of the NAME is held, where there is a directory.
     Ready(Option<Box<Lock>>),
     /// On disk, where there is a directory.
     OnDisk(Prepared, Option<Box<Lock>>),
     /// Taken back, with what is to be done then.
     Undoing(After),
+    /// Made; the lock file is told.
+    Settling(Reply),
     /// All is done, or nothing can be.
     Ends(Reply),
+    /// The answer was given.
+    Over,
 }
 
 /// What follows when a change was taken back from the disk.
@@ -46,8 +58,10 @@ enum After {
 /// What is to be done next.
 pub(crate) enum Next {
     Done(Reply),
-    /// To be called again in a moment: another process is writing.
-    Wait,
+    /// To be called again in so long: somebody else is writing.
+    Wait {
+        msec: u64,
+    },
     /// To be run in a thread; then `finished()`, and called again.
     InThread(Job),
 }
@@ -61,15 +75,21 @@ impl Transaction {
     /// Goes on, as far as it gets without waiting.
     pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Next {
         loop {
-            let stage = std::mem::replace(&mut self.stage, Stage::InThread(None));
+            let stage = std::mem::replace(&mut self.stage, Stage::Over);
             match stage {
                 Stage::Begins => match &self.durable {
                     None => self.stage = Stage::Ready(None),
                     Some(durable) => {
                         let name = self.name();
-                        return Next::InThread(Job::lock(durable.clone(), name, self.deadline));
+                        let Some(turn) = durable.turn(&name) else {
+                            return self.wait(Stage::Begins, NAME_RETRY_MSEC);
+                        };
+                        let job = Job::lock(durable.clone(), name, turn);
+                        self.stage = Stage::Locking;
+                        return Next::InThread(job);
                     }
                 },
+                Stage::Held => return self.wait(Stage::Begins, NAME_RETRY_MSEC),
                 Stage::Ready(lock) => {
                     if let Some(next) = self.prepare(lock, context) {
                         return next;
@@ -82,7 +102,8 @@ impl Transaction {
                 }
                 Stage::Ends(reply) => return Next::Done(reply),
                 // finished() was not called: the job is lost.
-                Stage::InThread(_) | Stage::Undoing(_) => {
+                Stage::Settling(reply) => return Next::Done(reply),
+                Stage::Locking | Stage::Writing(_) | Stage::Undoing(_) | Stage::Over => {
                     return Next::Done(write::internal_error());
                 }
             }
@@ -97,13 +118,13 @@ impl Transaction {
         Instant::now() >= self.deadline
     }
 
-    /// Waits for whoever writes to the zone, with what is to be gone on with then.
-    fn wait(&mut self, stage: Stage) -> Next {
+    /// Waits for whoever writes, with what is to be gone on with then.
+    fn wait(&mut self, stage: Stage, msec: u64) -> Next {
         if self.is_late() {
             return Next::Done(write::locked());
         }
         self.stage = stage;
-        Next::Wait
+        Next::Wait { msec }
     }
 
     fn prepare(&mut self, mut lock: Option<Box<Lock>>, context: &mut Context<'_>) -> Option<Next> {
@@ -111,19 +132,22 @@ impl Transaction {
             match settle(held, context) {
                 Ok(()) => {}
                 Err(Refused::With(reply)) => return Some(Next::Done(reply)),
-                Err(_) => return Some(self.wait(Stage::Ready(lock))),
+                Err(_) => return Some(self.wait(Stage::Ready(lock), ZONE_RETRY_MSEC)),
             }
         }
-        let on_disk = lock.as_ref().and_then(|lock| lock.before.as_ref());
+        let on_disk = OnDisk {
+            is_kept: lock.is_some(),
+            entry: lock.as_ref().and_then(|lock| lock.before.as_ref()),
+        };
         let prepared = match self.change.prepare(on_disk, context) {
             Ok(prepared) => prepared,
             Err(Refused::With(reply)) => return Some(Next::Done(reply)),
-            Err(_) => return Some(self.wait(Stage::Ready(lock))),
+            Err(_) => return Some(self.wait(Stage::Ready(lock), ZONE_RETRY_MSEC)),
         };
-        match (lock, prepared.disk_change(context)) {
+        match (lock, prepared.disk_change()) {
             (Some(lock), Some(change)) => {
                 let job = Job::write(lock, self.name(), change);
-                self.stage = Stage::InThread(Some(prepared));
+                self.stage = Stage::Writing(prepared);
                 Some(Next::InThread(job))
             }
             (lock, _) => {
@@ -141,15 +165,12 @@ impl Transaction {
     ) -> Option<Next> {
         let after = match prepared.commit(context) {
             Ok(reply) => {
-                if let Some(mut lock) = lock {
-                    if let Err(error) = lock.shard.settle() {
-                        restore::report(&error, &context.store, context.host);
-                    }
-                }
-                return Some(Next::Done(reply));
+                let Some(lock) = lock else { return Some(Next::Done(reply)) };
+                self.stage = Stage::Settling(reply);
+                return Some(Next::InThread(Job::settle(lock)));
             }
             Err(Refused::Busy) if !self.is_late() => {
-                return Some(self.wait(Stage::OnDisk(prepared, lock)));
+                return Some(self.wait(Stage::OnDisk(prepared, lock), ZONE_RETRY_MSEC));
             }
             Err(Refused::Busy) => After::Answer(write::locked()),
             Err(Refused::With(reply)) => After::Answer(reply),
@@ -172,17 +193,15 @@ impl Transaction {
 
     /// A job is done.
     pub(crate) fn finished(&mut self, job: Job, context: &mut Context<'_>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::InThread(None));
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
         self.stage = match (job.outcome(), stage) {
             (Outcome::Locked(lock), _) => Stage::Ready(Some(lock)),
-            (Outcome::Written(lock), Stage::InThread(Some(prepared))) => {
+            (Outcome::Held, _) => Stage::Held,
+            (Outcome::Written(lock), Stage::Writing(prepared)) => {
                 Stage::OnDisk(prepared, Some(lock))
             }
-            (Outcome::Older(lock, there), _) if !self.is_late() => {
-                // Written by an instance whose clock was ahead.
-                context.store.start_clock(there);
-                Stage::Ready(Some(lock))
-            }
+            // Written by an instance whose clock was ahead.
+            (Outcome::Older(lock), _) if !self.is_late() => Stage::Ready(Some(lock)),
             (Outcome::Undone(lock, error), Stage::Undoing(after)) => {
                 if let Some(error) = error {
                     restore::report(&error, &context.store, context.host);
@@ -193,14 +212,26 @@ impl Transaction {
                 }
             }
             (Outcome::NotOwner, _) => Stage::Ends(write::not_owner()),
-            (Outcome::Busy | Outcome::Older(..), _) => Stage::Ends(write::locked()),
+            (Outcome::Older(_), _) => Stage::Ends(write::locked()),
+            (Outcome::Settled(error), Stage::Settling(reply)) => {
+                if let Some(error) = error {
+                    restore::report(&error, &context.store, context.host);
+                }
+                Stage::Ends(reply)
+            }
+            // The change is made.
+            (Outcome::Failed(None), Stage::Settling(reply)) => Stage::Ends(reply),
             (Outcome::NotWritten(error) | Outcome::Failed(Some(error)), _) => {
                 restore::report(&error, &context.store, context.host);
                 Stage::Ends(write::not_durable(error.is_out_of_room()))
             }
-            (Outcome::Failed(None) | Outcome::Written(_) | Outcome::Undone(..), _) => {
-                Stage::Ends(write::internal_error())
-            }
+            (
+                Outcome::Failed(None)
+                | Outcome::Written(_)
+                | Outcome::Undone(..)
+                | Outcome::Settled(_),
+                _,
+            ) => Stage::Ends(write::internal_error()),
         };
     }
 }

@@ -3,6 +3,8 @@
 
 mod prepare;
 
+pub(crate) use prepare::OnDisk;
+
 use openssl::sha::sha256;
 use serde_json::{Value, json};
 
@@ -54,8 +56,8 @@ enum PreparedKind {
         served: Vec<ServerName>,
     },
     DropPrevious {
-        /// Of the set, when that was pushed, so that it is on disk.
-        pushed: Option<u64>,
+        /// The entry without it, when the set was pushed, so that it is on disk.
+        entry: Option<Box<StateEntry>>,
     },
 }
 
@@ -189,6 +191,7 @@ impl Prepared {
         let Some(mut writer) = store.write(context.host.lock()) else {
             return Err(if store.is_superseded() { superseded().into() } else { Refused::Busy });
         };
+        check_configuration(context)?;
         match &self.kind {
             PreparedKind::Publish(new) => {
                 self.publish(new, &mut writer, context)?;
@@ -226,7 +229,7 @@ impl Prepared {
     }
 
     /// What it is on disk; `None` for a set that is not there.
-    pub(crate) fn disk_change(&self, context: &Context<'_>) -> Option<DiskChange> {
+    pub(crate) fn disk_change(&self) -> Option<DiskChange> {
         let entry = |seen, current, previous| {
             let name = self.name.clone();
             Some(DiskChange::Write(Box::new(StateEntry { name, seen, current, previous })))
@@ -241,16 +244,7 @@ impl Prepared {
                 Expects::Generation(generation) => Some(DiskChange::Remove(generation)),
                 Expects::Any | Expects::Absent => None,
             },
-            PreparedKind::DropPrevious { pushed } => {
-                let number = (*pushed)?;
-                let Lookup::Found(now) = context.store.details(self.name.as_str()) else {
-                    return None;
-                };
-                if now.generation != number {
-                    return None;
-                }
-                entry(now.entry.seen, Generation { number, record: now.record }, None)
-            }
+            PreparedKind::DropPrevious { entry } => entry.clone().map(DiskChange::Write),
         }
     }
 
@@ -351,6 +345,18 @@ fn with_changed(mut set: Value, changed: bool) -> Value {
 fn no_previous(name: &ServerName) -> Reply {
     let detail = format!("no previous generation of \"{name}\" is kept");
     Reply::problem(404, "no previous generation", &detail)
+}
+
+/// A worker of an earlier configuration knows the state directory of that one only.
+fn check_configuration(context: &Context<'_>) -> Result<(), Reply> {
+    if context.resolver.may_write() {
+        return Ok(());
+    }
+    Err(Reply::try_again(
+        "the worker is shutting down",
+        "it belongs to a configuration before the present one; try again on another connection",
+        1,
+    ))
 }
 
 /// The answer where this worker's zone is no longer the one in use.

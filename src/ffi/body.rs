@@ -115,6 +115,10 @@ impl Body {
             while (*r).reading_body() != 0 {
                 let rc = ngx_http_read_unbuffered_request_body(r);
                 if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == NGX_ERROR as ngx_int_t {
+                    // Not once more: an error page may be on its way by then.
+                    (*r).read_event_handler = Some(ngx_http_block_reading);
+                    self.take_pieces(r);
+                    wipe_rest(r);
                     return Progress::Failed(rc);
                 }
                 let count = self.take_pieces(r);
@@ -130,6 +134,32 @@ impl Body {
             (*r).read_event_handler = Some(ngx_http_block_reading);
         }
         self.settled(Progress::Whole)
+    }
+}
+
+/// Overwrites what was read of a body that is given up.
+///
+/// # Safety
+/// `r` is a request whose connection reads nothing more from these buffers.
+unsafe fn wipe_rest(r: *mut ngx_http_request_t) {
+    // SAFETY: by the contract; each buffer is its own memory, the first from start to end, and that of
+    // the header from pos to last is what came after the header.
+    unsafe {
+        if let Some(buf) = (*r).request_body.as_ref().and_then(|body| body.buf.as_ref()) {
+            wipe(buf.start, buf.end);
+        }
+        if let Some(buf) = (*r).header_in.as_ref() {
+            wipe(buf.pos, buf.last);
+        }
+    }
+}
+
+/// # Safety
+/// Both are NULL, or in one buffer that nobody else has a reference to.
+unsafe fn wipe(from: *mut u8, to: *mut u8) {
+    if !from.is_null() && to > from {
+        // SAFETY: by the contract.
+        unsafe { std::slice::from_raw_parts_mut(from, to.offset_from(from) as usize) }.zeroize();
     }
 }
 

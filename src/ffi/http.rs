@@ -88,6 +88,14 @@ impl Request {
         u64::try_from(unsafe { (*self.0).headers_in.content_length_n }).ok()
     }
 
+    /// Whether there is a body that nobody has read yet.
+    pub(crate) fn has_body(&self) -> bool {
+        // SAFETY: r is valid.
+        let is_open =
+            unsafe { (*self.0).request_body.is_null() && (*self.0).headers_in.chunked() != 0 };
+        is_open || self.content_length().is_some_and(|length| length > 0)
+    }
+
     /// The values of a header of the request, joined as RFC 9110 (section 5.3) has it.
     pub(crate) fn header(&self, name: &str) -> Option<Vec<u8>> {
         let mut joined: Option<Vec<u8>> = None;

@@ -9,75 +9,97 @@ use nginx_sys::{
 
 use super::body::Handler;
 
-/// Keeps a request from being freed, and its client from being listened to, until `resume()`, which
-/// calls the handler. As `ngx_http_copy_thread_handler()` does.
+/// While a request is suspended: whatever happens on its connection is no reason to go on.
+unsafe extern "C" fn stay(_r: *mut ngx_http_request_t) {}
+
+/// Keeps a request from being freed, and its client from being listened to, until `resume()`.
 ///
 /// # Safety
-/// `r` is a main request in one of its handlers. `resume()` is called once for it.
-pub(super) unsafe fn suspend(r: *mut ngx_http_request_t, handler: Handler) {
+/// `r` is a main request in one of its handlers, and is not suspended. `resume()` is called once for
+/// it.
+pub(super) unsafe fn suspend(r: *mut ngx_http_request_t) {
     // SAFETY: by the contract.
     unsafe {
         let blocked = (*(*r).main).blocked();
         (*(*r).main).set_blocked(blocked + 1);
-        (*r).read_event_handler = Some(ngx_http_block_reading);
-        (*r).write_event_handler = Some(handler);
+        // A body that is not wanted is still to be read away.
+        if (*r).discard_body() == 0 {
+            (*r).read_event_handler = Some(ngx_http_block_reading);
+        }
+        (*r).write_event_handler = Some(stay);
     }
 }
 
-/// Goes on with a request, which may be gone after that. Where NGINX has ended it meanwhile, its own
-/// handler took the place of ours.
+/// Goes on with a request by `handler`, which may free it. Where NGINX has ended it meanwhile, what
+/// it put into the place of our handler is called.
 ///
 /// # Safety
 /// `suspend()` was called for `r` and no `resume()` yet. Called from the event loop.
-pub(super) unsafe fn resume(r: *mut ngx_http_request_t) {
+pub(super) unsafe fn resume(r: *mut ngx_http_request_t, handler: Handler) {
     // SAFETY: by the contract: a blocked request is alive, as is its connection.
     unsafe {
         let connection = (*r).connection;
         let blocked = (*(*r).main).blocked();
         (*(*r).main).set_blocked(blocked.saturating_sub(1));
-        if let Some(handler) = (*r).write_event_handler {
-            handler(r);
+        match (*r).write_event_handler {
+            Some(other) if other as usize != stay as *const () as usize => other(r),
+            _ => handler(r),
         }
         ngx_http_run_posted_requests(connection);
     }
 }
 
 /// A timer that a request waits for.
+#[repr(C)]
 pub(crate) struct Pause {
+    /// The first: its address is that of the whole.
     event: ngx_event_t,
     /// What NGINX's debug log expects behind `ev->data`; its own data is the request.
     connection: ngx_connection_t,
+    handler: Option<Handler>,
 }
 
 impl Pause {
     pub(crate) fn new() -> Pause {
-        // SAFETY: two C structures for which NGINX itself takes zeroed memory as the beginning.
+        // SAFETY: two C structures for which NGINX itself takes zeroed memory as the beginning, and no
+        // handler, which is zero.
         unsafe { MaybeUninit::zeroed().assume_init() }
     }
 
     /// Suspends the request for so long; then the handler is called.
     ///
     /// # Safety
-    /// `r` is a main request in one of its handlers, which returns without a further use of it. The
-    /// value is in the request's pool, or lives as long, and is not moved.
-    pub(crate) unsafe fn wait(&mut self, r: *mut ngx_http_request_t, handler: Handler, msec: u64) {
+    /// `r` is a main request in one of its handlers, and is not suspended. `this` is in the request's
+    /// pool, or lives as long, and is not moved.
+    pub(crate) unsafe fn wait(
+        this: *mut Pause,
+        r: *mut ngx_http_request_t,
+        handler: Handler,
+        msec: u64,
+    ) {
         // SAFETY: by the contract.
         unsafe {
-            suspend(r, handler);
-            self.connection.fd = -1;
-            self.connection.data = r.cast();
-            self.event.data = (&raw mut self.connection).cast();
-            self.event.handler = Some(on_timer);
-            self.event.log = (*(*r).connection).log;
-            ngx_add_timer(&raw mut self.event, msec as ngx_msec_t);
+            suspend(r);
+            (*this).handler = Some(handler);
+            (*this).connection.fd = -1;
+            (*this).connection.data = r.cast();
+            (*this).event.data = (&raw mut (*this).connection).cast();
+            (*this).event.handler = Some(on_timer);
+            (*this).event.log = (*(*r).connection).log;
+            ngx_add_timer(&raw mut (*this).event, msec as ngx_msec_t);
         }
     }
 }
 
 unsafe extern "C" fn on_timer(event: *mut ngx_event_t) {
-    // SAFETY: what wait() has set; the request was suspended there. Its handler is one of our entry
-    // points, behind the panic boundary, or one of NGINX's.
-    unsafe { resume((*(*event).data.cast::<ngx_connection_t>()).data.cast()) }
+    // SAFETY: what wait() has set; the event is the first field of a Pause, and the request was
+    // suspended there. Its handler is one of our entry points, behind the panic boundary.
+    unsafe {
+        let pause = event.cast::<Pause>();
+        if let Some(handler) = (*pause).handler {
+            resume((*pause).connection.data.cast(), handler);
+        }
+    }
 }
 
 impl Drop for Pause {

@@ -78,7 +78,7 @@ impl Resolver {
 
     /// Whether this worker's configuration is the present one of the zone, and the zone the one
     /// of its name.
-    pub(super) fn may_write(&self) -> bool {
+    pub(crate) fn may_write(&self) -> bool {
         self.store.configuration() == self.configuration && !self.store.is_superseded()
     }
 

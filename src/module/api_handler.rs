@@ -1,8 +1,6 @@
 //! The handler of `rust_shared_cert_api`, in the phase before content: ahead of what might read a
 //! body first, such as `mirror`, and behind NGINX's access rules.
 
-use std::rc::Rc;
-
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_HEAD,
     NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_FOUND, NGX_HTTP_POST, NGX_HTTP_PUT, NGX_OK,
@@ -10,28 +8,22 @@ use nginx_sys::{
     ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_int_t,
 };
 
+use super::api_pending::{self, Pending};
 use super::boundary::guard;
 use super::conf::{ApiConf, LocationConf};
 use super::zone::ZoneConf;
-use crate::api::disk::Job;
 use crate::api::precondition::Precondition;
 use crate::api::reply::Reply;
 use crate::api::route::{Call, Method, route};
-use crate::api::transaction::{Next, Transaction};
-use crate::api::write::{Change, internal_error};
+use crate::api::write::internal_error;
 use crate::api::{Context, clear, media_type, metrics, show};
-use crate::ffi::body::{self, Body, Progress};
 use crate::ffi::http::Request;
 use crate::ffi::peer;
-use crate::ffi::suspend::Pause;
-use crate::ffi::thread::{self, Handle};
 
 /// The most bytes that a body can have.
 const MAX_BODY: usize = 256 * 1024;
 /// NGINX reads a body in pieces of this size.
 const BODY_PIECE: usize = 64 * 1024;
-/// How often a write that waits for others tries, ms.
-const RETRY_MSEC: u64 = 5;
 
 /// Adds the handler to the phases. `None` when memory is short.
 pub(super) fn register(core: &mut ngx_http_core_main_conf_t) -> Option<()> {
@@ -50,18 +42,6 @@ pub(super) fn keep_body_in_memory(core: &mut ngx_http_core_loc_conf_t) {
     core.client_body_in_file_only = 0;
 }
 
-/// A request that is not answered yet; kept in its pool.
-struct Pending {
-    zone: Rc<ZoneConf>,
-    call: Call,
-    precondition: Precondition,
-    body: Option<Body>,
-    transaction: Option<Transaction>,
-    /// What a thread does for it.
-    work: Option<Handle<Job>>,
-    pause: Pause,
-}
-
 unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: NGINX's argument, valid in this call.
     let request = unsafe { Request::from_raw(r) };
@@ -76,7 +56,7 @@ unsafe extern "C" fn handle(r: *mut ngx_http_request_t) -> ngx_int_t {
         if !request.is_main() {
             return NGX_HTTP_NOT_FOUND as ngx_int_t;
         }
-        begin(&request, r, &api).unwrap_or_else(|reply| answer_at_once(&request, &reply))
+        begin(&request, r, &api).unwrap_or_else(|reply| refuse(&request, r, &api, reply))
     })
 }
 
@@ -98,9 +78,9 @@ fn begin(request: &Request, r: *mut ngx_http_request_t, api: &ApiConf) -> Result
             return Ok(end(request, &reply));
         }
         let precondition = precondition(request)?;
-        let pending = keep(request, zone, call, precondition, None).ok_or_else(internal_error)?;
-        advance(request, r, pending);
-        return Ok(NGX_DONE as ngx_int_t);
+        Pending::keep(request, Pending::new(zone, call, precondition))
+            .ok_or_else(internal_error)?;
+        return Ok(api_pending::go_on(request, r));
     };
 
     let (content_type, encoding) =
@@ -111,10 +91,8 @@ fn begin(request: &Request, r: *mut ngx_http_request_t, api: &ApiConf) -> Result
         return Err(too_large());
     }
     let precondition = precondition(request)?;
-    let body = Some(Body::new(MAX_BODY, length));
-    keep(request, zone, call, precondition, body).ok_or_else(internal_error)?;
-    // SAFETY: the request of a phase handler, which returns this.
-    Ok(unsafe { body::begin(r, on_body) })
+    let pending = Pending::new(zone, call, precondition);
+    Ok(api_pending::read_body(request, r, pending.with_body(MAX_BODY, length)))
 }
 
 fn call(request: &Request) -> Result<Call, Reply> {
@@ -162,7 +140,7 @@ fn read_only(request: &Request, zone: &ZoneConf, call: &Call) -> Option<Reply> {
     })
 }
 
-fn with_context<T>(
+pub(super) fn with_context<T>(
     request: &Request,
     zone: &ZoneConf,
     body: impl FnOnce(&mut Context<'_>) -> T,
@@ -173,144 +151,22 @@ fn with_context<T>(
     })
 }
 
-#[allow(clippy::mut_from_ref, reason = "the value is in the request's pool, not in the handle")]
-fn keep(
-    request: &Request,
-    zone: Rc<ZoneConf>,
-    call: Call,
-    precondition: Precondition,
-    body: Option<Body>,
-) -> Option<&mut Pending> {
-    let pause = Pause::new();
-    let (transaction, work) = (None, None);
-    let pending = Pending { zone, call, precondition, body, transaction, work, pause };
-    request.keep(super::ctx_index(), pending)
-}
-
-/// The request's own `Pending`.
-#[allow(clippy::mut_from_ref, reason = "the value is in the request's pool, not in the handle")]
-fn pending(request: &Request) -> Option<&mut Pending> {
-    // SAFETY: keep() has put it there, or it is NULL. Handlers of one request run one after another,
-    // and each has the one reference.
-    unsafe { request.kept(super::ctx_index()) }
-}
-
-/// When NGINX has begun to read the body, and whenever there is more of it.
-unsafe extern "C" fn on_body(r: *mut ngx_http_request_t) {
-    // SAFETY: NGINX's argument, valid until the request is finalized.
-    let request = unsafe { Request::from_raw(r) };
-    let failed = guard("rust_shared_cert_api", request.log(), true, || {
-        let Some(pending) = pending(&request) else { return true };
-        let Some(body) = &mut pending.body else { return true };
-        // SAFETY: the request that NGINX called with.
-        match unsafe { body.read(r, on_body) } {
-            Progress::Waits => {}
-            Progress::Whole => advance(&request, r, pending),
-            Progress::TooLarge => {
-                end(&request, &too_large());
-            }
-            Progress::InFile => {
-                pending.body = None;
-                let detail = "the body was read by another module before it came here";
-                end(&request, &Reply::problem(500, "the body is in a file", detail));
-            }
-            Progress::Failed(rc) => request.finalize(rc),
-        }
-        false
-    });
-    if failed {
-        request.finalize(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
+/// An answer to a request whose body is not wanted. What there is of one is read all the same, so that
+/// it is wiped: it may have a key, and NGINX leaves what it discards where it was.
+fn refuse(request: &Request, r: *mut ngx_http_request_t, api: &ApiConf, reply: Reply) -> ngx_int_t {
+    let length = request.content_length();
+    let is_small = length.is_none_or(|length| length <= MAX_BODY as u64);
+    if let Some(zone) = api.zone.zone().filter(|_| request.has_body() && is_small) {
+        let pending = Pending::new(zone, Call::Zone, Precondition::default());
+        let pending = pending.with_body(MAX_BODY, length).with_refusal(reply);
+        return api_pending::read_body(request, r, pending);
     }
-}
-
-/// When a pause is over, or a thread is through.
-unsafe extern "C" fn on_resume(r: *mut ngx_http_request_t) {
-    // SAFETY: NGINX's argument, valid until the request is finalized.
-    let request = unsafe { Request::from_raw(r) };
-    let failed = guard("rust_shared_cert_api", request.log(), true, || {
-        let Some(pending) = pending(&request) else { return true };
-        advance(&request, r, pending);
-        false
-    });
-    if failed {
-        request.finalize(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
-    }
-}
-
-/// Goes on with the change until it is made, refused, or has to wait.
-fn advance(request: &Request, r: *mut ngx_http_request_t, pending: &mut Pending) {
-    let zone = Rc::clone(&pending.zone);
-    let mut finished = pending.work.take().map(Handle::finish);
-    loop {
-        let next = with_context(request, &zone, |context| next(pending, finished.take(), context));
-        match next {
-            Some(Ok(Next::Done(reply)) | Err(reply)) => {
-                end(request, &reply);
-                return;
-            }
-            Some(Ok(Next::Wait)) => {
-                // SAFETY: all callers return at once; the value is in the request's pool.
-                unsafe { pending.pause.wait(r, on_resume, RETRY_MSEC) }
-                return;
-            }
-            Some(Ok(Next::InThread(job))) => {
-                // SAFETY: as above, where a thread has it.
-                match unsafe { thread::start(r, on_resume, job, Job::run) } {
-                    Ok(work) => {
-                        pending.work = Some(work);
-                        return;
-                    }
-                    Err(job) => finished = Some(job),
-                }
-            }
-            None => {
-                end(request, &internal_error());
-                return;
-            }
-        }
-    }
-}
-
-fn next(
-    pending: &mut Pending,
-    finished: Option<Job>,
-    context: &mut Context<'_>,
-) -> Result<Next, Reply> {
-    if pending.transaction.is_none() {
-        let change = change(pending, context);
-        // The body is wiped, whatever it was.
-        pending.body = None;
-        pending.transaction = Some(Transaction::new(change?, pending.zone.durable()));
-    }
-    let Some(transaction) = &mut pending.transaction else { return Err(internal_error()) };
-    if let Some(job) = finished {
-        transaction.finished(job, context);
-    }
-    Ok(transaction.advance(context))
-}
-
-fn change(pending: &Pending, context: &mut Context<'_>) -> Result<Change, Reply> {
-    let precondition = pending.precondition.clone();
-    match &pending.call {
-        Call::Put { name, options } => {
-            let body = pending.body.as_ref().map(Body::bytes).unwrap_or_default();
-            Change::put(name.clone(), precondition, *options, body, context)
-        }
-        Call::Delete { name } => Ok(Change::delete(name.clone(), precondition)),
-        Call::Rollback { name, force } => Ok(Change::rollback(name.clone(), precondition, *force)),
-        Call::DropPrevious { name } => Ok(Change::drop_previous(name.clone(), precondition)),
-        _ => Err(internal_error()),
-    }
-}
-
-/// An answer to a request whose body is not wanted.
-fn answer_at_once(request: &Request, reply: &Reply) -> ngx_int_t {
     let rc = request.discard_body();
-    if rc != NGX_OK as ngx_int_t { rc } else { end(request, reply) }
+    if rc != NGX_OK as ngx_int_t { rc } else { end(request, &reply) }
 }
 
 /// Sends the answer and ends the request. Returns what a phase handler then has to return.
-fn end(request: &Request, reply: &Reply) -> ngx_int_t {
+pub(super) fn end(request: &Request, reply: &Reply) -> ngx_int_t {
     let has_headers = reply.headers.iter().all(|(name, value)| request.add_header(name, value));
     let rc = if has_headers {
         request.send(reply.status, reply.content_type, reply.body.as_bytes())
@@ -321,7 +177,7 @@ fn end(request: &Request, reply: &Reply) -> ngx_int_t {
     NGX_DONE as ngx_int_t
 }
 
-fn too_large() -> Reply {
+pub(super) fn too_large() -> Reply {
     let detail = format!("a set has at most {MAX_BODY} bytes of PEM");
     Reply::problem(413, "the body is too large", &detail)
 }

@@ -119,17 +119,22 @@ pub(crate) fn owner(directory: &StateDirectory, my_name: &str) -> Result<Ownersh
     Ok(if is_free(directory, &name)? { Ownership::Dead } else { Ownership::Other })
 }
 
-/// Makes the instance of that name the owner when there is none that lives. Of two that try, one
-/// does; false when it was the other, or is one that lives.
+/// Makes the instance of that name the owner when there is none that lives, once `load` has read the
+/// directory: who dies in the middle of that leaves it to the next. Of two that try, one does; false
+/// when it was the other, or is one that lives.
 pub(crate) fn take_over_if_dead(
     directory: &StateDirectory,
     my_name: &str,
+    load: impl FnOnce() -> Result<(), StateError>,
 ) -> Result<bool, StateError> {
     let Some(claim) = Claim::take(directory)? else { return Ok(false) };
     match owner(directory, my_name)? {
         Ownership::Mine => Ok(true),
         Ownership::Other => Ok(false),
-        Ownership::Dead => claim.make_owner(my_name).map(|()| true),
+        Ownership::Dead => {
+            load()?;
+            claim.make_owner(my_name).map(|()| true)
+        }
     }
 }
 

@@ -46,6 +46,11 @@ impl ShardId {
         (0..Self::COUNT).map(ShardId)
     }
 
+    /// Below the number of all.
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
     pub(super) fn from_hex(digits: &[u8]) -> Option<ShardId> {
         Self::all().find(|id| id.hex().as_bytes() == digits)
     }
@@ -155,10 +160,6 @@ impl StateDirectory {
 }
 
 impl Shard {
-    pub(crate) fn id(&self) -> ShardId {
-        self.id
-    }
-
     /// The name whose last change may be on disk and not in memory. It is to be read, brought to
     /// memory and settled before anything else is changed. With `None` there may still be something
     /// to settle, of a writer that did not get as far as a change.

@@ -1,8 +1,8 @@
 //! Whether a change may be made, and what it then is.
 
 use super::{
-    Change, Kind, NewSet, Prepared, PreparedKind, Refused, no_previous, note_accepted,
-    note_refused, present_or_not_found, superseded, unusable, with_changed,
+    Change, Kind, NewSet, Prepared, PreparedKind, Refused, check_configuration, no_previous,
+    note_accepted, note_refused, present_or_not_found, superseded, unusable, with_changed,
 };
 use crate::api::reply::Reply;
 use crate::api::route::PutOptions;
@@ -18,18 +18,20 @@ use crate::store::{Details, Expects, Lookup, Previous};
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
 impl Change {
-    /// Looks at what is there, and changes nothing. `on_disk` is the NAME's entry in the state
-    /// directory: a previous set that had to make room in the zone is there still.
+    /// Looks at what is there, and changes nothing.
     pub(crate) fn prepare(
         &self,
-        on_disk: Option<&StateEntry>,
+        on_disk: OnDisk<'_>,
         context: &mut Context<'_>,
     ) -> Result<Prepared, Refused> {
         if context.store.is_superseded() {
             return Err(superseded().into());
         }
+        check_configuration(context)?;
         match &self.kind {
-            Kind::Put { set, digest, options } => self.put_set(set, *digest, *options, context),
+            Kind::Put { set, digest, options } => {
+                self.put_set(set, *digest, *options, on_disk, context)
+            }
             Kind::Delete => self.remove(context),
             Kind::Rollback { force } => self.roll_back(*force, on_disk, context),
             Kind::DropPrevious => {
@@ -38,10 +40,17 @@ impl Change {
                 if previous(&details, on_disk).is_none() {
                     return Err(no_previous(&self.name).into());
                 }
-                let is_pushed = details.record.source == Source::Pushed;
-                let pushed = is_pushed.then_some(details.generation);
                 let expects = Expects::Generation(details.generation);
-                Ok(self.prepared(expects, PreparedKind::DropPrevious { pushed }))
+                let is_pushed = details.record.source == Source::Pushed;
+                let entry = is_pushed.then(|| {
+                    Box::new(StateEntry {
+                        name: self.name.clone(),
+                        seen: details.entry.seen,
+                        current: generation_of(details.generation, details.record),
+                        previous: None,
+                    })
+                });
+                Ok(self.prepared(expects, PreparedKind::DropPrevious { entry }))
             }
         }
     }
@@ -56,6 +65,7 @@ impl Change {
         pushed: &CertificateSet,
         digest: [u8; 16],
         options: PutOptions,
+        on_disk: OnDisk<'_>,
         context: &mut Context<'_>,
     ) -> Result<Prepared, Refused> {
         let present = match context.store.details(self.name.as_str()) {
@@ -76,7 +86,11 @@ impl Change {
             note_refused(&self.name, reply, options, context);
         })?;
         if let (Some(details), Some(serving)) = (&present, &serving) {
-            if details.record.source == Source::Pushed && set.is_same_as(serving) {
+            let is_there = details.record.source == Source::Pushed
+                && set.is_same_as(serving)
+                && on_disk.has(details.generation);
+            let is_to_go = options.drops_previous && previous(details, on_disk).is_some();
+            if is_there && !is_to_go {
                 if !options.dry_run {
                     note_accepted(&self.name, details.entry.failure, context);
                 }
@@ -127,7 +141,7 @@ impl Change {
     fn roll_back(
         &self,
         force: bool,
-        on_disk: Option<&StateEntry>,
+        on_disk: OnDisk<'_>,
         context: &mut Context<'_>,
     ) -> Result<Prepared, Refused> {
         let details = present_or_not_found(&self.name, context)?;
@@ -161,10 +175,25 @@ impl Change {
     }
 }
 
-/// The set before the present one.
-fn previous<'a>(details: &'a Details, on_disk: Option<&'a StateEntry>) -> Option<&'a Record> {
+/// What the state directory has of the NAME.
+#[derive(Clone, Copy)]
+pub(crate) struct OnDisk<'a> {
+    /// Whether there is a directory.
+    pub(crate) is_kept: bool,
+    pub(crate) entry: Option<&'a StateEntry>,
+}
+
+impl OnDisk<'_> {
+    /// Whether a generation is where it has to be.
+    fn has(self, generation: u64) -> bool {
+        !self.is_kept || self.entry.is_some_and(|entry| entry.current.number == generation)
+    }
+}
+
+/// The set before the present one. One that had to make room in the zone is on disk still.
+fn previous<'a>(details: &'a Details, on_disk: OnDisk<'a>) -> Option<&'a Record> {
     let in_zone = details.previous.as_ref().map(|(_, record)| record);
-    let on_disk = on_disk.filter(|entry| entry.current.number == details.generation);
+    let on_disk = on_disk.entry.filter(|entry| entry.current.number == details.generation);
     in_zone.or_else(|| Some(&on_disk?.previous.as_ref()?.record))
 }
 

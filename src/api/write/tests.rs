@@ -16,6 +16,8 @@ use crate::store::{Store, ZoneLock};
 
 type Then = Box<dyn FnOnce()>;
 
+const NO_DIRECTORY: OnDisk<'_> = OnDisk { is_kept: false, entry: None };
+
 /// A worker that logs nothing.
 #[derive(Default)]
 struct TestHost {
@@ -88,7 +90,12 @@ impl Worker {
             worker_cache: 10,
             keeps_previous: Cell::new(true),
         });
-        let resolver = Resolver::new(store, store.next_configuration(), Rc::clone(&settings));
+        // All of one configuration.
+        let configuration = match store.configuration() {
+            0 => store.next_configuration(),
+            present => present,
+        };
+        let resolver = Resolver::new(store, configuration, Rc::clone(&settings));
         Worker { store, settings, resolver, host: TestHost::default() }
     }
 
@@ -109,7 +116,7 @@ impl Worker {
     }
 
     fn prepare(&mut self, change: &Change) -> Prepared {
-        self.with(|context| change.prepare(None, context)).ok().unwrap()
+        self.with(|context| change.prepare(NO_DIRECTORY, context)).ok().unwrap()
     }
 
     fn commit(&mut self, prepared: &Prepared) -> Result<Reply, Refused> {
@@ -166,7 +173,7 @@ fn an_answer_tells_of_the_push_itself() {
     assert_eq!(one.present(), later.get());
 
     let change = one.put(Some(second));
-    let refused = one.with(|context| change.prepare(None, context)).err();
+    let refused = one.with(|context| change.prepare(NO_DIRECTORY, context)).err();
     assert!(matches!(refused, Some(Refused::With(reply)) if reply.status == 412));
 }
 
@@ -185,4 +192,21 @@ fn a_previous_set_is_dropped_on_its_condition() {
     let refused = one.commit(&prepared).err();
     assert!(matches!(refused, Some(Refused::With(reply)) if reply.status == 412));
     assert_eq!(one.store.stats().previous_sets, 1);
+}
+
+#[test]
+fn a_worker_of_an_earlier_configuration_changes_nothing() {
+    let [mut old, _] = workers();
+    let (first, second) = (old.put(None), old.put(None));
+    let prepared = old.prepare(&first);
+    old.store.next_configuration();
+    let status = |refused| match refused {
+        Some(Refused::With(reply)) => reply.status,
+        _ => 0,
+    };
+    assert_eq!(status(old.commit(&prepared).err()), 503);
+    let refused = old.with(|context| second.prepare(NO_DIRECTORY, context)).err();
+    assert_eq!(status(refused), 503);
+    assert!(matches!(old.store.find("a.test"), Lookup::Absent));
+    Worker::new(old.store).push(None);
 }

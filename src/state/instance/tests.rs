@@ -53,7 +53,7 @@ fn who_claimed_is_the_owner() {
     old.claim().unwrap();
     assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Mine));
     assert_eq!(owner(&test.state, new.name()), Ok(Ownership::Other));
-    assert_eq!(take_over_if_dead(&test.state, new.name()), Ok(false));
+    assert_eq!(take_over_if_dead(&test.state, new.name(), || Ok(())), Ok(false));
 
     // An upgrade: the new binary claims, and both live.
     new.claim().unwrap();
@@ -65,8 +65,8 @@ fn who_claimed_is_the_owner() {
     let (old_name, new_name) = (old.name().to_owned(), new.name().to_owned());
     die(new);
     assert_eq!(owner(&test.state, &old_name), Ok(Ownership::Dead));
-    assert_eq!(take_over_if_dead(&test.state, &old_name), Ok(true));
-    assert_eq!(take_over_if_dead(&test.state, &old_name), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, &old_name, || Ok(())), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, &old_name, || Ok(())), Ok(true));
     assert_eq!(owner(&test.state, &old_name), Ok(Ownership::Mine));
     assert_eq!(owner(&test.state, &new_name), Ok(Ownership::Other));
     assert_eq!(test.files(".instance-"), [old_name]);
@@ -101,7 +101,9 @@ fn one_of_two_takes_over() {
         let done = std::thread::scope(|scope| {
             let threads: Vec<_> = instances
                 .iter()
-                .map(|instance| scope.spawn(|| take_over_if_dead(&test.state, instance.name())))
+                .map(|instance| {
+                    scope.spawn(|| take_over_if_dead(&test.state, instance.name(), || Ok(())))
+                })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap().unwrap()).collect::<Vec<bool>>()
         });
@@ -121,7 +123,7 @@ fn while_another_claims() {
     let test = TestDirectory::new();
     let instance = Instance::begin(&test.state).unwrap();
     let claim = Claim::take(&test.state).unwrap().unwrap();
-    assert_eq!(take_over_if_dead(&test.state, instance.name()), Ok(false));
+    assert_eq!(take_over_if_dead(&test.state, instance.name(), || Ok(())), Ok(false));
     let error = instance.claim().unwrap_err().to_string();
     assert!(error.ends_with("/.claim\" is locked by another process"), "{error}");
     drop(claim);
@@ -155,6 +157,6 @@ fn an_owner_that_makes_no_sense_is_none() {
         fs::write(test.path(".owner"), text).unwrap();
         assert_eq!(owner(&test.state, instance.name()), Ok(Ownership::Dead), "{text}");
     }
-    assert_eq!(take_over_if_dead(&test.state, instance.name()), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, instance.name(), || Ok(())), Ok(true));
     assert_eq!(owner(&test.state, other.name()), Ok(Ownership::Other));
 }
