@@ -101,6 +101,8 @@ pub(crate) struct Resolver {
     bad: BadFiles,
     looks: Looks,
     parser: Parser,
+    /// The names whose files took the place of what was pushed, which may be on disk still.
+    replaced: Vec<ServerName>,
 }
 
 impl Resolver {
@@ -113,7 +115,13 @@ impl Resolver {
             bad: BadFiles::new(),
             looks: Looks::default(),
             parser: Parser::new(),
+            replaced: Vec::new(),
         }
+    }
+
+    /// The names whose files took the place of what was pushed, for whoever keeps that on disk.
+    pub(crate) fn replaced(&mut self) -> &mut Vec<ServerName> {
+        &mut self.replaced
     }
 
     /// The set for a handshake: of the name that the client sent, else of `default`.

@@ -7,7 +7,9 @@ use crate::host::Host;
 use crate::record::Source;
 use crate::server_name::ServerName;
 use crate::startup::{TooSmall, patient_writer};
-use crate::state::{Durable, Generation, Loaded, Ownership, StateEntry, StateError, Written};
+use crate::state::{
+    Durable, Flush, Generation, Loaded, Ownership, StateEntry, StateError, Written,
+};
 use crate::store::{
     Counter, Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer,
 };
@@ -99,6 +101,45 @@ pub(crate) fn save(durable: &Durable, store: &Store, host: &dyn Host) {
             ));
         }
     }
+    // Once for all: a sync for each would keep the master for minutes.
+    if let Err(error) = durable.directory().sync_all() {
+        report(&error, store, host);
+    }
+}
+
+/// Removes the entries of names whose files took the place of what was pushed, in the master.
+pub(crate) fn forget_replaced(durable: &Durable, store: &Store, host: &dyn Host) {
+    let is_replaced = |name: &ServerName| match store.find(name.as_str()) {
+        Lookup::Found(entry) => entry.source != Source::Pushed,
+        Lookup::Absent | Lookup::Contended => false,
+    };
+    let forgotten = durable.directory().entries().and_then(|names| {
+        names
+            .iter()
+            .filter(|name| is_replaced(name))
+            .try_for_each(|name| forget(durable, name, store).map(drop))
+    });
+    if let Err(error) = forgotten {
+        report(&error, store, host);
+    }
+}
+
+/// Removes the entry of a name unless what was pushed is served; false when another process is
+/// writing it.
+fn forget(durable: &Durable, name: &ServerName, store: &Store) -> Result<bool, StateError> {
+    let Some(mut shard) = durable.directory().lock(name)? else { return Ok(false) };
+    let is_pushed = match store.find(name.as_str()) {
+        Lookup::Found(entry) => entry.source == Source::Pushed,
+        Lookup::Absent => true,
+        Lookup::Contended => return Ok(false),
+    };
+    if is_pushed || shard.unsettled()?.is_some() {
+        return Ok(is_pushed);
+    }
+    // What comes back with the machine is found older than the files again.
+    shard.remove(name, u64::MAX, Flush::Later)?;
+    shard.settle()?;
+    Ok(true)
 }
 
 fn save_one(durable: &Durable, name: &ServerName, store: &Store) -> Result<(), String> {
@@ -118,7 +159,7 @@ fn save_one(durable: &Durable, name: &ServerName, store: &Store) -> Result<(), S
         current: generation(details.generation, details.record),
         previous: details.previous.map(|(number, record)| generation(number, record)),
     };
-    match shard.write(&entry).map_err(|e| e.to_string())? {
+    match shard.write(&entry, Flush::Later).map_err(|e| e.to_string())? {
         Written::Done | Written::Older(_) => shard.settle().map_err(|e| e.to_string()),
     }
 }
@@ -195,12 +236,32 @@ fn strs(names: &[String]) -> Vec<&str> {
 
 /// Looks after what writers left that died, and after the directory itself where its owner has. For
 /// a worker's timer: nothing of it waits for another process.
-pub(crate) fn heal(durable: &Durable, store: &Store, host: &dyn Host) {
+/// `replaced` has the names whose files took the place of what was pushed; those stay that could not
+/// be done.
+pub(crate) fn heal(
+    durable: &Durable,
+    replaced: &mut Vec<ServerName>,
+    store: &Store,
+    host: &dyn Host,
+) {
     if store.is_superseded() {
         return;
     }
     let healed = match durable.ownership() {
-        Ok(Ownership::Mine) => settle_all(durable, store, host),
+        Ok(Ownership::Mine) => settle_all(durable, store, host).and_then(|()| {
+            let mut failed = Ok(());
+            replaced.retain(|name| {
+                failed.is_ok()
+                    && match forget(durable, name, store) {
+                        Ok(is_done) => !is_done,
+                        Err(error) => {
+                            failed = Err(error);
+                            false
+                        }
+                    }
+            });
+            failed
+        }),
         Ok(Ownership::Dead) => take_over(durable, store, host),
         Ok(Ownership::Other) => Ok(()),
         Err(error) => Err(error),

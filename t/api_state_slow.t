@@ -15,22 +15,7 @@ use Test::SharedCert;
 use Time::HiRes qw/ sleep time /;
 
 my $t = Test::SharedCert->new(root => 1);
-my $d = $t->dir();
-
-# fsync() that takes 200 ms
-
-spew("$d/slow.c", <<'EOF');
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <unistd.h>
-int fsync(int fd) {
-    int (*real)(int) = (int (*)(int)) dlsym(RTLD_NEXT, "fsync");
-    usleep(200000);
-    return real(fd);
-}
-EOF
-my $built = run_command('gcc', '-shared', '-fPIC', '-o', "$d/slow.so", "$d/slow.c", '-ldl');
-plan(skip_all => 'no C compiler') if $built->{status};
+my $slow = $t->slow_fsync() // plan(skip_all => 'no C compiler');
 
 $t->conf(<<'EOF', workers => 1, log => 'info');
 %%GLOBALS%%
@@ -55,9 +40,7 @@ http {
 EOF
 
 my @pairs = map { $t->pair('a.test') } 0 .. 1;
-$ENV{LD_PRELOAD} = "$d/slow.so";
-$t->start();
-delete $ENV{LD_PRELOAD};
+$t->start(preload => $slow);
 
 my $begin = time();
 is($t->push_set($pairs[0])->{status}, 201, 'pushed');

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::precedence::in_order;
 use crate::record::{MemberRecord, Record, Source};
 use crate::server_name::ServerName;
-use crate::store::{Details, Lookup, Store};
+use crate::store::{Details, Store};
 
 /// What a set is and what it serves.
 pub(super) fn set(name: &str, details: &Details, store: &Store, now: i64) -> Value {
@@ -117,15 +117,7 @@ fn is_read_for(own: &ServerName, name: &ServerName) -> bool {
 /// The set that is not lazy and serves a name.
 pub(super) fn first_choice(name: &ServerName, store: &Store, now: i64) -> Option<String> {
     let sets = in_order(store, name, name.wildcard().as_ref())?;
-    let has_expired = |set: &str| match store.details(set) {
-        Lookup::Found(details) => details.record.not_after < now,
-        Lookup::Absent | Lookup::Contended => true,
-    };
-    let first = match sets.as_slice() {
-        [] => return None,
-        [only] => only,
-        [first, ..] => sets.iter().find(|set| !has_expired(&set.name)).unwrap_or(first),
-    };
+    let first = sets.iter().find(|set| set.not_after >= now).or(sets.first())?;
     Some(first.name.clone())
 }
 

@@ -6,7 +6,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::server_name::ServerName;
-use crate::state::{Durable, Ownership, Removed, Shard, StateEntry, StateError, Turn, Written};
+use crate::state::{
+    Durable, Flush, Ownership, Removed, Shard, StateEntry, StateError, Turn, Written,
+};
 
 /// A piece of work, then its outcome.
 pub(crate) struct Job(Progress);
@@ -64,12 +66,14 @@ impl Job {
     pub(crate) fn write(mut lock: Box<Lock>, name: ServerName, change: DiskChange) -> Job {
         Job::new(move || {
             let written = match &change {
-                DiskChange::Write(entry) => lock.shard.write(entry).map(|written| match written {
-                    Written::Done => None,
-                    Written::Older(there) => Some(there),
-                }),
+                DiskChange::Write(entry) => {
+                    lock.shard.write(entry, Flush::Now).map(|written| match written {
+                        Written::Done => None,
+                        Written::Older(there) => Some(there),
+                    })
+                }
                 DiskChange::Remove(generation) => {
-                    lock.shard.remove(&name, *generation).map(|removed| match removed {
+                    lock.shard.remove(&name, *generation, Flush::Now).map(|removed| match removed {
                         Removed::Done | Removed::Absent => None,
                         Removed::Older(there) => Some(there),
                     })

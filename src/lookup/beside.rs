@@ -230,6 +230,7 @@ impl Resolver {
                         "certificate \"{own}\": its files changed and take the place of what was \
                          pushed"
                     ));
+                    self.replaced.push(own.clone());
                 }
                 Ok(Beside::Changed)
             }

@@ -47,7 +47,12 @@ impl Resolver {
         for name in names {
             let Lookup::Found(entry) = self.store.find(name.as_str()) else { continue };
             if !entry.is_lazy() && sets.iter().all(|set| set.entry.id != entry.id) {
-                sets.push(Serving { name: name.as_str().to_owned(), entry, not_before: 0 });
+                sets.push(Serving {
+                    name: name.as_str().to_owned(),
+                    entry,
+                    not_before: 0,
+                    not_after: 0,
+                });
             }
         }
     }

@@ -88,18 +88,22 @@ impl StateConf {
         self.open.borrow().as_ref().map(|open| open.durable.clone())
     }
 
-    /// Opens the directory, in the master; true when the running cycle does not have it open. From
-    /// then on no other instance writes to it.
-    pub(super) fn open(&self) -> Result<bool, StateFailure> {
+    /// Opens the directory for the zone of that name, in the master; true when that zone does not
+    /// have it open in the running cycle. From then on nobody else begins to write to it, until the
+    /// new cycle fails.
+    pub(super) fn open(&self, zone: &str) -> Result<bool, StateFailure> {
         let Some(path) = &self.path else { return Ok(false) };
-        if let Some(open) = self.of_running_cycle() {
-            *self.open.borrow_mut() = Some(open);
-            return Ok(false);
-        }
         // SAFETY: reads an integer that main() set.
         let is_test = unsafe { ngx_test_config } != 0;
         // SAFETY: the cycle is being initialised, its configuration was read.
         let owner = unsafe { workers_uid(self.cycle) };
+        if let Some(open) = self.of_running_cycle(zone) {
+            let directory = open.durable.directory();
+            if directory.owner() == owner && directory.is_at(path) {
+                *self.open.borrow_mut() = Some(open);
+                return Ok(false);
+            }
+        }
         if !path.exists() {
             if is_test {
                 return Ok(false);
@@ -111,11 +115,8 @@ impl StateConf {
             // Reads only.
             OpenState { durable: Durable::new(directory, ""), instance: RefCell::new(None) }
         } else {
-            let instance = Instance::begin(&directory)?;
+            let mut instance = Instance::begin(&directory)?;
             instance.claim()?;
-            if !directory.wait_for_writers(Instant::now() + PATIENCE)? {
-                return Err(StateFailure::Busy(path.clone()));
-            }
             let durable = Durable::new(directory, instance.name());
             OpenState { durable, instance: RefCell::new(Some(instance)) }
         };
@@ -123,12 +124,34 @@ impl StateConf {
         Ok(true)
     }
 
-    fn of_running_cycle(&self) -> Option<Rc<OpenState>> {
+    /// Waits for the writes that had begun before; after `open()`, and when the zone that they are for
+    /// takes none any more.
+    pub(super) fn wait_for_writers(&self) -> Result<(), StateFailure> {
+        // SAFETY: reads an integer that main() set.
+        let is_test = unsafe { ngx_test_config } != 0;
+        let (Some(path), Some(durable)) = (&self.path, self.durable()) else { return Ok(()) };
+        if is_test || durable.directory().wait_for_writers(Instant::now() + PATIENCE)? {
+            Ok(())
+        } else {
+            Err(StateFailure::Busy(path.clone()))
+        }
+    }
+
+    /// The cycle has come to stay.
+    pub(super) fn stay(&self) {
+        if let Some(open) = self.open.borrow().as_ref() {
+            open.instance.borrow_mut().iter_mut().for_each(Instance::stay);
+        }
+    }
+
+    /// That of another zone is not this one's, even if it is the same directory: its workers write
+    /// what this zone would not see.
+    fn of_running_cycle(&self, name: &str) -> Option<Rc<OpenState>> {
         let mut found = None;
         // SAFETY: the running cycle, or the empty one that main() begins with.
         for_each_zone(unsafe { ngx_cycle }, |zone| {
-            if zone.state.path == self.path {
-                found = found.take().or_else(|| zone.state.open.borrow().clone());
+            if zone.name() == name && zone.state.path == self.path {
+                found = zone.state.open.borrow().clone();
             }
         });
         found

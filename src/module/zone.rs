@@ -141,7 +141,11 @@ impl ZoneConf {
     /// Looks after the state directory, from a worker's timer.
     pub(super) fn heal(&self, log: Option<Log>) {
         if let (Some((shared, store)), Some(durable)) = (self.mapped(), self.durable()) {
-            restore::heal(&durable, &store, &self.host(shared, log));
+            let mut slot = self.resolver.try_borrow_mut();
+            let resolver = slot.as_mut().ok().and_then(|slot| slot.as_mut());
+            let mut none = Vec::new();
+            let replaced = resolver.map_or(&mut none, Resolver::replaced);
+            restore::heal(&durable, replaced, &store, &self.host(shared, log));
         }
     }
 

@@ -153,12 +153,21 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
     let host = zone.host(shared, log);
     store.start_clock(first_generation(host.unix_seconds()));
 
-    // First: what other instances write from here on is not acknowledged.
-    let is_new_state = zone.state.open().map_err(Failure::State)?;
-    let load = zone.settings.load;
-    if let Some(old) = store_before(zone)? {
+    // First: what others begin to write from here on is not acknowledged.
+    let is_new_state = zone.state.open(zone.name()).map_err(Failure::State)?;
+    let old = store_before(zone)?;
+    if let Some((old_shared, old)) = old {
+        let old_host = zone.host(old_shared, log);
+        // Nobody is in the middle of a change, and what a writer left that died is repaired.
+        let writer = patient_writer(&old, &old_host).ok_or(Failure::Locked)?;
         zone.pending.borrow_mut().superseded = Some(Superseded::begin(old));
+        drop(writer);
         zone.pending.borrow_mut().has_new_state = is_new_state;
+    }
+    // Changes that are on disk get to the old zone's memory, or off the disk again.
+    zone.state.wait_for_writers().map_err(Failure::State)?;
+    let load = zone.settings.load;
+    if let Some((_, old)) = old {
         let taken = take_over(&old, &store, load, &host).map_err(Failure::TooSmall)?;
         host.notice(format_args!(
             "{} certificates taken over, {} have no room and are read again",
@@ -187,12 +196,13 @@ fn first_generation(unix_seconds: i64) -> u64 {
 
 /// The zone of this name in the running cycle, where that is one of ours with another size or made
 /// by a module at another address: else NGINX would have kept it.
-fn store_before(zone: &ZoneConf) -> Result<Option<Store>, Failure> {
-    let Some(region) = shm::running_zone(zone.name().as_bytes()).and_then(SharedZone::taken) else {
+fn store_before(zone: &ZoneConf) -> Result<Option<(SharedZone, Store)>, Failure> {
+    let shared = shm::running_zone(zone.name().as_bytes());
+    let Some((shared, region)) = shared.and_then(|shared| Some((shared, shared.taken()?))) else {
         return Ok(None);
     };
     match Store::attach(region) {
-        Ok(store) => Ok(Some(store)),
+        Ok(store) => Ok(Some((shared, store))),
         Err(StoreError::OtherLayout) => Err(Failure::Store(StoreError::OtherLayout)),
         Err(_) => Ok(None),
     }
@@ -204,10 +214,14 @@ fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fai
     let store = Store::attach(region).map_err(Failure::Store)?;
     zone.begin_with(shared, store);
     let host = zone.host(shared, log);
-    let is_new_state = zone.state.open().map_err(Failure::State)?;
+    let is_new_state = zone.state.open(zone.name()).map_err(Failure::State)?;
+    if is_new_state {
+        zone.state.wait_for_writers().map_err(Failure::State)?;
+    }
     zone.pending.borrow_mut().has_new_state = is_new_state;
     // Better now than when the configuration has come to stay.
-    if zone.settings.load != Load::Lazy && patient_writer(&store, &host).is_none() {
+    let is_to_write = is_new_state || zone.settings.load != Load::Lazy;
+    if is_to_write && patient_writer(&store, &host).is_none() {
         return Err(Failure::Locked);
     }
     let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
@@ -258,7 +272,10 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     zone.configuration.set(store.next_configuration());
     store.clear();
 
+    zone.state.stay();
     if std::mem::take(&mut zone.pending.borrow_mut().has_new_state) {
+        // A change of theirs that had begun is made.
+        drop(patient_writer(&store, &host));
         bring_state(zone, &store, &host);
     }
     if zone.settings.load != Load::Lazy {
@@ -280,6 +297,10 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     }
     if zone.settings.load != Load::Lazy {
         zone.settings.files.forget_passwords();
+    }
+    // In a lazy zone, the worker that finds renewed files sees to that.
+    if let Some(durable) = zone.durable().filter(|_| zone.settings.load == Load::Startup) {
+        restore::forget_replaced(&durable, &store, &host);
     }
 }
 

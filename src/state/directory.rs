@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Dir, Mode, OFlags, fstat, fsync, open};
+use rustix::fs::{Dir, Mode, OFlags, fstat, fsync, open, stat, syncfs};
 use rustix::io::Errno;
 
 use super::entry::{self, EntryError, HEADER_SIZE, Header, MAX_SIZE};
@@ -52,6 +52,14 @@ impl StateDirectory {
     /// The user whose files these are.
     pub(crate) fn owner(&self) -> u32 {
         self.0.owner
+    }
+
+    /// Whether it is what is at the path still.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        match (stat(path), fstat(&self.0.fd)) {
+            (Ok(there), Ok(own)) => (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino),
+            _ => false,
+        }
     }
 
     /// Reads all entries, in the order of their names. What writers left that died is removed. An
@@ -126,6 +134,20 @@ impl StateDirectory {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(errno) => Err(StateError::new(&self.0.path, Fault::Call("fsync", errno))),
         }
+    }
+
+    /// Brings all that was written to the file system to the disk.
+    pub(crate) fn sync_all(&self) -> Result<(), StateError> {
+        syncfs(&self.0.fd)
+            .map_err(|errno| StateError::new(&self.0.path, Fault::Call("syncfs", errno)))
+    }
+
+    /// The NAMEs that have an entry, or what might be one, in order.
+    pub(crate) fn entries(&self) -> Result<Vec<ServerName>, StateError> {
+        let own = |file: Vec<u8>| {
+            ServerName::from_operator(&file).filter(|name| name.as_str().as_bytes() == file)
+        };
+        Ok(self.names()?.into_iter().filter_map(own).collect())
     }
 
     /// The names of all files, in order.

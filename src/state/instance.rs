@@ -40,6 +40,8 @@ pub(crate) struct Instance {
     /// Its lock is the proof of life.
     #[cfg_attr(not(test), allow(dead_code, reason = "held, not used"))]
     file: OwnFile,
+    /// Who may write again when this one does not stay: the instance that lived when it claimed.
+    before: Option<Vec<u8>>,
 }
 
 /// Who may write.
@@ -68,7 +70,7 @@ impl Instance {
             // Another's claim may have found it not locked yet, and removed it.
             let is_locked = file.try_lock(FlockOperation::NonBlockingLockExclusive)?;
             if is_locked && file.is_linked()? {
-                return Ok(Instance { directory: directory.clone(), name, file });
+                return Ok(Instance { directory: directory.clone(), name, file, before: None });
             }
         }
         Err(directory.error(INSTANCE.as_bytes(), Fault::Busy))
@@ -80,14 +82,25 @@ impl Instance {
     }
 
     /// For the master: this instance may write, and no other. Files of dead instances are removed.
-    pub(crate) fn claim(&self) -> Result<(), StateError> {
-        for _ in 0..ATTEMPTS {
-            if let Some(claim) = Claim::take(&self.directory)? {
-                return claim.make_owner(&self.name);
-            }
-            std::thread::sleep(PAUSE);
+    /// Dropped before `stay()`, it gives that back.
+    pub(crate) fn claim(&mut self) -> Result<(), StateError> {
+        let claim = Claim::wait(&self.directory)?;
+        self.before = claim.living_owner()?.filter(|name| name != self.name.as_bytes());
+        claim.make_owner(&self.name)
+    }
+
+    /// The configuration that claimed has come to stay.
+    pub(crate) fn stay(&mut self) {
+        self.before = None;
+    }
+
+    fn give_back(&self, before: &[u8]) -> Result<(), StateError> {
+        let claim = Claim::wait(&self.directory)?;
+        let is_owner = claim.owner()?.as_deref() == Some(self.name.as_bytes());
+        if is_owner && !is_free(&self.directory, before)? {
+            claim.write_owner(before)?;
         }
-        Err(self.directory.error(CLAIM, Fault::Busy))
+        own_file::remove(&self.directory, self.name.as_bytes()).map(drop)
     }
 
     /// For a worker: closes what it inherited. The master's lock stays.
@@ -96,6 +109,16 @@ impl Instance {
     #[cfg(test)]
     pub(super) fn file(&self) -> &OwnFile {
         &self.file
+    }
+}
+
+impl Drop for Instance {
+    /// Of a start or a reload that failed. No worker has one that might: they are forked later.
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            // Where this fails, the owner is found dead, and its place is taken.
+            let _ = self.give_back(&before);
+        }
     }
 }
 
@@ -153,10 +176,41 @@ impl Claim<'_> {
         Ok(is_ours.then_some(Claim { directory, lock }))
     }
 
+    /// As `take()`; waits for another, but not for ever.
+    fn wait(directory: &StateDirectory) -> Result<Claim<'_>, StateError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(claim) = Claim::take(directory)? {
+                return Ok(claim);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(directory.error(CLAIM, Fault::Busy))
+    }
+
+    /// What the owner file says.
+    fn owner(&self) -> Result<Option<Vec<u8>>, StateError> {
+        let Some(file) = OwnFile::open(self.directory, OWNER, OFlags::RDONLY)? else {
+            return Ok(None);
+        };
+        Ok(Some(file.read(MAX_NAME)?.to_vec()))
+    }
+
+    /// The owner, where that is an instance that lives.
+    fn living_owner(&self) -> Result<Option<Vec<u8>>, StateError> {
+        match self.owner()?.filter(|name| is_instance(name)) {
+            Some(name) if !is_free(self.directory, &name)? => Ok(Some(name)),
+            _ => Ok(None),
+        }
+    }
+
     fn make_owner(&self, name: &str) -> Result<(), StateError> {
-        // Not synced: an owner does not outlive the machine.
-        own_file::replace(self.directory, OWNER, NEW_OWNER, name.as_bytes(), false)?;
+        self.write_owner(name.as_bytes())?;
         self.remove_dead(name)
+    }
+
+    fn write_owner(&self, name: &[u8]) -> Result<(), StateError> {
+        // Not synced: an owner does not outlive the machine.
+        own_file::replace(self.directory, OWNER, NEW_OWNER, name, false)
     }
 
     /// Removes the files of instances that are no more.

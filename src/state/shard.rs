@@ -75,6 +75,14 @@ pub(crate) struct Shard {
     lock: OwnFile,
 }
 
+/// Whether a change has to be on disk before it is said to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    Now,
+    /// By `StateDirectory::sync_all()`, or not at all.
+    Later,
+}
+
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -186,7 +194,11 @@ impl Shard {
     /// Takes an entry to the disk, to stay there; `settle()` when it is in memory too. After an error
     /// the old one is there; but when it was the directory that could not be synced, nobody knows
     /// which is, and the name stays unsettled.
-    pub(crate) fn write(&mut self, entry: &StateEntry) -> Result<Written, StateError> {
+    pub(crate) fn write(
+        &mut self,
+        entry: &StateEntry,
+        flush: Flush,
+    ) -> Result<Written, StateError> {
         let file = entry.name.as_str().as_bytes();
         self.expect_change_of(&entry.name)?;
         match self.generation(&entry.name)? {
@@ -200,9 +212,10 @@ impl Shard {
 
         self.mark(&entry.name)?;
         let through = self.id.temporary_file();
-        let replaced = own_file::replace(&self.directory, file, &through, &bytes, true);
+        let is_durable = flush == Flush::Now;
+        let replaced = own_file::replace(&self.directory, file, &through, &bytes, is_durable);
         self.unmark_if_failed(replaced)?;
-        self.directory.sync()?;
+        self.sync_directory(flush)?;
         Ok(Written::Done)
     }
 
@@ -232,6 +245,7 @@ impl Shard {
         &mut self,
         name: &ServerName,
         generation: u64,
+        flush: Flush,
     ) -> Result<Removed, StateError> {
         self.expect_change_of(name)?;
         match self.generation(name)? {
@@ -241,8 +255,15 @@ impl Shard {
         self.mark(name)?;
         let removed = own_file::remove(&self.directory, name.as_str().as_bytes());
         let was_there = self.unmark_if_failed(removed)?;
-        self.directory.sync()?;
+        self.sync_directory(flush)?;
         Ok(if was_there { Removed::Done } else { Removed::Absent })
+    }
+
+    fn sync_directory(&self, flush: Flush) -> Result<(), StateError> {
+        match flush {
+            Flush::Now => self.directory.sync(),
+            Flush::Later => Ok(()),
+        }
     }
 
     /// A second mark would hide the first.

@@ -67,7 +67,7 @@ impl TestDirectory {
     /// Written and settled.
     pub(super) fn write(&self, entry: &StateEntry) {
         let mut shard = self.lock(entry.name.as_str());
-        assert_eq!(shard.write(entry), Ok(Written::Done));
+        assert_eq!(shard.write(entry, Flush::Now), Ok(Written::Done));
         shard.settle().unwrap();
     }
 

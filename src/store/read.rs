@@ -175,6 +175,6 @@ fn candidate(zone: &Zone, owner: Link) -> Result<Option<Serving>, Torn> {
     let Some(bytes) = node::bytes(zone, owner).ok().and_then(|b| String::from_utf8(b).ok()) else {
         return Ok(None);
     };
-    let not_before = set::not_before(zone, name.set)?;
-    Ok(Some(Serving { name: bytes, entry: entry(&name), not_before }))
+    let (not_before, not_after) = set::span(zone, name.set)?;
+    Ok(Some(Serving { name: bytes, entry: entry(&name), not_before, not_after }))
 }

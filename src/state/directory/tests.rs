@@ -4,8 +4,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use rustix::fs::{CWD, mkfifoat};
 
 use super::*;
-use crate::state::Shard;
 use crate::state::test_support::*;
+use crate::state::{Flush, Shard};
 
 fn assert_send<T: Send>() {}
 
@@ -120,7 +120,7 @@ fn what_is_not_ours_is_skipped() {
         assert_eq!(test.state.generation(&server_name(name)), Ok(Some(1)), "{name}");
     }
     let mut shard = test.lock("dir.test");
-    let error = shard.write(&entry("dir.test", 1)).unwrap_err();
+    let error = shard.write(&entry("dir.test", 1), Flush::Now).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::ISDIR));
     assert_eq!(shard.unsettled(), Ok(None));
     assert_eq!(test.files(".tmp-"), [""; 0]);
@@ -140,7 +140,7 @@ fn files_belong_to_the_owner_of_the_directory() {
     let state = StateDirectory::open(dir.path(), Some(user)).unwrap();
     let name = server_name("a.test");
     let mut shard = state.lock(&name).unwrap().unwrap();
-    shard.write(&entry("a.test", 1)).unwrap();
+    shard.write(&entry("a.test", 1), Flush::Now).unwrap();
     let files = files(dir.path(), "");
     assert_eq!(files.len(), 2, "{files:?}");
     for file in files {

@@ -13,7 +13,8 @@ impl Instance {
 
 /// What the kernel does for a process that ends; at once, though other tests may be forking just now
 /// and so have copies of the descriptor.
-fn die(instance: Instance) {
+fn die(mut instance: Instance) {
+    instance.stay();
     instance.file.unlock();
 }
 
@@ -46,8 +47,8 @@ fn its_files_belong_to_the_owner_of_the_directory() {
 #[test]
 fn who_claimed_is_the_owner() {
     let test = TestDirectory::new();
-    let old = Instance::begin(&test.state).unwrap();
-    let new = Instance::begin(&test.state).unwrap();
+    let mut old = Instance::begin(&test.state).unwrap();
+    let mut new = Instance::begin(&test.state).unwrap();
     assert_ne!(old.name(), new.name());
     assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Dead));
     old.claim().unwrap();
@@ -74,9 +75,36 @@ fn who_claimed_is_the_owner() {
 }
 
 #[test]
+fn who_does_not_stay_gives_it_back() {
+    let test = TestDirectory::new();
+    let mut old = Instance::begin(&test.state).unwrap();
+    old.claim().unwrap();
+    old.stay();
+    let mut new = Instance::begin(&test.state).unwrap();
+    new.claim().unwrap();
+    drop(new);
+    assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Mine));
+    assert_eq!(test.files(".instance-"), [old.name()]);
+
+    // Not if another has claimed since.
+    let mut new = Instance::begin(&test.state).unwrap();
+    new.claim().unwrap();
+    let mut third = Instance::begin(&test.state).unwrap();
+    third.claim().unwrap();
+    drop(new);
+    assert_eq!(owner(&test.state, third.name()), Ok(Ownership::Mine));
+
+    // Nor to one that is gone.
+    let old_name = old.name().to_owned();
+    die(old);
+    drop(third);
+    assert_ne!(owner(&test.state, &old_name), Ok(Ownership::Mine));
+}
+
+#[test]
 fn a_worker_does_not_keep_its_master_alive() {
     let test = TestDirectory::new();
-    let master = Instance::begin(&test.state).unwrap();
+    let mut master = Instance::begin(&test.state).unwrap();
     master.claim().unwrap();
     let other = Instance::begin(&test.state).unwrap();
 
@@ -121,7 +149,7 @@ fn one_of_two_takes_over() {
 #[test]
 fn while_another_claims() {
     let test = TestDirectory::new();
-    let instance = Instance::begin(&test.state).unwrap();
+    let mut instance = Instance::begin(&test.state).unwrap();
     let claim = Claim::take(&test.state).unwrap().unwrap();
     assert_eq!(take_over_if_dead(&test.state, instance.name(), || Ok(())), Ok(false));
     let error = instance.claim().unwrap_err().to_string();
@@ -134,7 +162,7 @@ fn while_another_claims() {
 #[test]
 fn begun_during_claims() {
     let test = TestDirectory::new();
-    let claimer = Instance::begin(&test.state).unwrap();
+    let mut claimer = Instance::begin(&test.state).unwrap();
     std::thread::scope(|scope| {
         let claims = scope.spawn(|| (0..200).for_each(|_| claimer.claim().unwrap()));
         for _ in 0..200 {
@@ -150,7 +178,7 @@ fn begun_during_claims() {
 fn an_owner_that_makes_no_sense_is_none() {
     let test = TestDirectory::new();
     let instance = Instance::begin(&test.state).unwrap();
-    let other = Instance::begin(&test.state).unwrap();
+    let mut other = Instance::begin(&test.state).unwrap();
     other.claim().unwrap();
     let too_long = format!("{INSTANCE}{}", "1".repeat(100));
     for text in ["", "x", "a.test", ".instance-../x", ".instance-1-1", ".instance-", &too_long] {

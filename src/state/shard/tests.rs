@@ -38,27 +38,27 @@ fn written_read_and_removed() {
     let mut shard = test.lock("a.test");
     assert_eq!(shard.read(&name), Ok(None));
     assert_eq!(shard.generation(&name), Ok(None));
-    assert_eq!(shard.remove(&name, 1), Ok(Removed::Absent));
+    assert_eq!(shard.remove(&name, 1, Flush::Now), Ok(Removed::Absent));
     shard.settle().unwrap();
 
     for number in [1, 2, 5, 5] {
         let entry = entry("a.test", number);
-        assert_eq!(shard.write(&entry), Ok(Written::Done));
+        assert_eq!(shard.write(&entry, Flush::Now), Ok(Written::Done));
         shard.settle().unwrap();
         assert_eq!(shard.read(&name), Ok(Some(entry)));
         assert_eq!(shard.generation(&name), Ok(Some(number)));
         assert_eq!(test.files(".tmp-"), [""; 0]);
     }
     // Of a writer that was slower than another.
-    assert_eq!(shard.write(&entry("a.test", 4)), Ok(Written::Older(5)));
-    assert_eq!(shard.remove(&name, 4), Ok(Removed::Older(5)));
+    assert_eq!(shard.write(&entry("a.test", 4), Flush::Now), Ok(Written::Older(5)));
+    assert_eq!(shard.remove(&name, 4, Flush::Now), Ok(Removed::Older(5)));
     assert_eq!(shard.unsettled(), Ok(None));
     assert_eq!(shard.generation(&name), Ok(Some(5)));
 
-    assert_eq!(shard.remove(&name, 5), Ok(Removed::Done));
+    assert_eq!(shard.remove(&name, 5, Flush::Now), Ok(Removed::Done));
     assert_eq!(shard.read(&name), Ok(None));
     shard.settle().unwrap();
-    assert_eq!(shard.write(&entry("a.test", 1)), Ok(Written::Done));
+    assert_eq!(shard.write(&entry("a.test", 1), Flush::Now), Ok(Written::Done));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_name_stays_until_it_is_settled() {
     let id = ShardId::of(&name);
     assert_eq!(test.state.unsettled_shards(), []);
     let mut shard = test.lock("a.test");
-    shard.write(&entry("a.test", 1)).unwrap();
+    shard.write(&entry("a.test", 1), Flush::Now).unwrap();
     assert_eq!(test.state.unsettled_shards(), [id]);
     // The writer dies.
     drop(shard);
@@ -78,19 +78,19 @@ fn a_name_stays_until_it_is_settled() {
     let mut shard = test.state.lock(&other).unwrap().unwrap();
     assert_eq!(shard.unsettled(), Ok(Some(name.clone())));
     // What would hide it is refused.
-    let error = shard.write(&entry(other.as_str(), 1)).unwrap_err().to_string();
+    let error = shard.write(&entry(other.as_str(), 1), Flush::Now).unwrap_err().to_string();
     assert!(error.ends_with("the last change was not settled"), "{error}");
-    assert!(shard.remove(&other, 1).is_err());
+    assert!(shard.remove(&other, 1, Flush::Now).is_err());
     assert_eq!(shard.unsettled(), Ok(Some(name.clone())));
     assert_eq!(shard.read(&name).unwrap().unwrap().current.number, 1);
     shard.settle().unwrap();
     assert_eq!(shard.unsettled(), Ok(None));
     assert_eq!(test.state.unsettled_shards(), []);
-    assert_eq!(shard.write(&entry(other.as_str(), 1)), Ok(Written::Done));
+    assert_eq!(shard.write(&entry(other.as_str(), 1), Flush::Now), Ok(Written::Done));
     shard.settle().unwrap();
 
     // A removal that nobody settled.
-    assert_eq!(shard.remove(&name, 1), Ok(Removed::Done));
+    assert_eq!(shard.remove(&name, 1, Flush::Now), Ok(Removed::Done));
     drop(shard);
     assert_eq!(test.lock("a.test").unsettled(), Ok(Some(name)));
 }
@@ -103,7 +103,7 @@ fn half_a_mark() {
     shard.lock.write(b"a.").unwrap();
     shard.lock.write(&[b'a'; 70]).unwrap();
     assert_eq!(shard.unsettled(), Ok(None));
-    assert_eq!(shard.write(&entry("a.test", 1)), Ok(Written::Done));
+    assert_eq!(shard.write(&entry("a.test", 1), Flush::Now), Ok(Written::Done));
     assert_eq!(shard.unsettled(), Ok(Some(server_name("a.test"))));
 }
 
@@ -113,9 +113,9 @@ fn the_lock_of_another_name() {
     let mut shard = test.lock("a.test");
     let other = (0..).map(|i| server_name(&format!("{i}.test")));
     let other = other.into_iter().find(|name| ShardId::of(name) != shard.id).unwrap();
-    let error = shard.write(&entry(other.as_str(), 1)).unwrap_err().to_string();
+    let error = shard.write(&entry(other.as_str(), 1), Flush::Now).unwrap_err().to_string();
     assert!(error.ends_with("the lock is that of other names"), "{error}");
-    assert!(shard.remove(&other, 1).is_err());
+    assert!(shard.remove(&other, 1, Flush::Now).is_err());
     assert_eq!(test.files(other.as_str()), [""; 0]);
 }
 
@@ -169,7 +169,7 @@ fn too_large_for_a_file() {
     large.current.record.members[0].leaf = vec![0; MAX_SIZE];
     test.write(&entry("a.test", 1));
     let mut shard = test.lock("a.test");
-    let error = shard.write(&large).unwrap_err().to_string();
+    let error = shard.write(&large, Flush::Now).unwrap_err().to_string();
     assert!(error.ends_with("a.test\": entry is larger than 1024k"), "{error}");
     assert_eq!(shard.unsettled(), Ok(None));
     assert_eq!(shard.generation(&large.name), Ok(Some(1)));
@@ -182,7 +182,7 @@ fn a_full_disk() {
     let state = open_state(path);
     let name = server_name("a.test");
     let mut shard = state.lock(&name).unwrap().unwrap();
-    shard.write(&entry("a.test", 1)).unwrap();
+    shard.write(&entry("a.test", 1), Flush::Now).unwrap();
     shard.settle().unwrap();
     let mut large = entry("a.test", 2);
     let record = large.current.record.clone();
@@ -196,7 +196,7 @@ fn a_full_disk() {
         while fs::write(&filler, vec![0; size - free * 4096]).is_err() {
             size -= 4096;
         }
-        let error = shard.write(&large).unwrap_err();
+        let error = shard.write(&large, Flush::Now).unwrap_err();
         assert!(error.is_out_of_room(), "{free}: {error}");
         assert_eq!(shard.unsettled(), Ok(None), "{free}");
         assert!(state.unsettled_shards().is_empty());
@@ -204,7 +204,7 @@ fn a_full_disk() {
         assert_eq!(shard.read(&name), Ok(Some(entry("a.test", 1))));
         fs::remove_file(&filler).unwrap();
     }
-    assert_eq!(shard.write(&large), Ok(Written::Done));
+    assert_eq!(shard.write(&large, Flush::Now), Ok(Written::Done));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_read_only_disk() {
     let state = open_state(path);
     let name = server_name("a.test");
     let mut shard = state.lock(&name).unwrap().unwrap();
-    shard.write(&entry("a.test", 1)).unwrap();
+    shard.write(&entry("a.test", 1), Flush::Now).unwrap();
     drop(shard);
     mount.remount("ro");
     let error = state.lock(&name).err().unwrap();

@@ -264,8 +264,8 @@ impl Model {
                 !known.entry.is_lazy() && (**own == name || known.served.contains(&name))
             };
             let expected = self.sets.iter().filter(serves).map(|(own, known)| {
-                let not_before = known.record.not_before;
-                Serving { name: own.clone(), entry: known.entry, not_before }
+                let Record { not_before, not_after, .. } = known.record;
+                Serving { name: own.clone(), entry: known.entry, not_before, not_after }
             });
             let mut found = match store.serving(&name) {
                 Lookup::Found(found) => found,

@@ -17,6 +17,7 @@ fn found_by_all_that_it_serves() {
         name: "a.test".into(),
         entry: Entry { source: Source::Startup, ..entry_of(id, 1, 1) },
         not_before: 1,
+        not_after: -1,
     };
     for name in served {
         assert_eq!(store.serving(name), Lookup::Found(vec![serving.clone()]), "{name}");

@@ -1,6 +1,6 @@
 //! Everything there is, found by a walk.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -80,13 +80,21 @@ fn exported_and_published_elsewhere() {
 
 #[test]
 fn a_hundred_thousand_names() {
-    const NAMES: u32 = 100_000;
+    let (few_names, few_export) = walk_times(20_000);
+    let (names, export) = walk_times(100_000);
+    println!("names {few_names:?} {names:?}, export {few_export:?} {export:?}");
+    // Five times as many; the machine does other things too.
+    assert!(names < 20 * few_names && export < 20 * few_export);
+}
+
+/// How long walks over so many sets take: the best of three.
+fn walk_times(count: usize) -> (Duration, Duration) {
     let (_, store) = new_store(32 << 20);
     let lock = TestLock::new();
     let lazy = sized(1, 8, 8, &[]);
     let fixed = startup(lazy.clone());
     let mut writer = store.write(&lock).unwrap();
-    for i in 0..NAMES / 2 {
+    for i in 0..count / 2 {
         let [name, other, alias] = ["a", "b", "c"].map(|kind| format!("{kind}{i}.example.test"));
         writer.test_publish(&name, &lazy, 1, 1).unwrap();
         writer.test_serve(&other, &fixed, &[&alias], 1, 1).unwrap();
@@ -94,16 +102,19 @@ fn a_hundred_thousand_names() {
     drop(writer);
     assert_eq!(store.stats().evictions, 0);
 
-    let begin = Instant::now();
-    assert_eq!(store.names().len(), NAMES as usize);
-    let names = begin.elapsed();
-    let exported = store.export();
-    let export = begin.elapsed() - names;
-    assert_eq!(exported.len(), NAMES as usize);
-    assert_eq!(exported.iter().map(|set| set.served.len()).sum::<usize>(), NAMES as usize / 2);
-    // Not optimized, and on a machine that does other things too.
-    println!("names {names:?}, export {export:?}");
-    assert!(names.as_millis() < 2000 && export.as_millis() < 4000, "{names:?} {export:?}");
+    let timed = || {
+        let begin = Instant::now();
+        assert_eq!(store.names().len(), count);
+        let names = begin.elapsed();
+        let exported = store.export();
+        let export = begin.elapsed() - names;
+        assert_eq!(exported.len(), count);
+        assert_eq!(exported.iter().map(|set| set.served.len()).sum::<usize>(), count / 2);
+        (names, export)
+    };
+    let times = [timed(), timed(), timed()];
+    let best = |of: fn(&(Duration, Duration)) -> Duration| times.iter().map(of).min().unwrap();
+    (best(|times| times.0), best(|times| times.1))
 }
 
 /// One bucket that is in a circle is left out, and ends.

@@ -169,7 +169,7 @@ sub test_status { return $_[0]{test_status} }
 ###############################################################################
 # Running it
 
-# start(daemon => 1): as a daemon, which is no child of the test.
+# start(daemon => 1): as a daemon, which is no child of the test; preload => a library.
 sub start {
 	my ($self, %opt) = @_;
 	my $d = $self->{dir};
@@ -179,6 +179,7 @@ sub start {
 	if ($pid == 0) {
 		open STDOUT, '>', '/dev/null';
 		open STDERR, '>>', "$d/start.log";    # what it says is in error.log too
+		local $ENV{LD_PRELOAD} = $opt{preload} if $opt{preload};
 		exec($BINARY, '-p', "$d/", '-e', "$d/error.log", '-c', "$d/nginx.conf", @foreground)
 			or POSIX::_exit(127);
 	}
@@ -194,6 +195,25 @@ sub start {
 	die "NGINX did not start:\n" . join('', $self->log_lines(qr/\[(?:emerg|alert)\]/))
 		unless $up && $self->{master};
 	return $self;
+}
+
+# slow_fsync(): for start(preload => ...), a library with an fsync() that takes 200 ms; undef where there
+# is no compiler.
+sub slow_fsync {
+	my ($self) = @_;
+	my $d = $self->{dir};
+	spew("$d/slow.c", <<'EOF');
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+int fsync(int fd) {
+    int (*real)(int) = (int (*)(int)) dlsym(RTLD_NEXT, "fsync");
+    usleep(200000);
+    return real(fd);
+}
+EOF
+	my $built = run_command('gcc', '-shared', '-fPIC', '-o', "$d/slow.so", "$d/slow.c", '-ldl');
+	return $built->{status} ? undef : "$d/slow.so";
 }
 
 sub master { return $_[0]{master} }

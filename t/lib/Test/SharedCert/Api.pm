@@ -26,7 +26,7 @@ sub api {
 sub _call {
 	my ($self, $method, $path, %opt) = @_;
 	my $s = $self->api_connect(%opt) or return { error => "connect: $!" };
-	my $request = $opt{raw} // $self->_request($method, $path, %opt);
+	my $request = $opt{raw} // $self->api_request($method, $path, %opt);
 	$request = substr $request, 0, $opt{cut} if defined $opt{cut};
 	print $s $request;
 	$s->flush();
@@ -48,7 +48,8 @@ sub api_connect {
 	return IO::Socket::UNIX->new(Peer => $opt{socket} // $self->dir() . '/api.sock', Timeout => 20);
 }
 
-sub _request {
+# The text of a request, for what api_connect() gives.
+sub api_request {
 	my ($self, $method, $path, %opt) = @_;
 	my $prefix = $opt{prefix} // '/certs/';
 	my %headers = (Host => 'localhost', Connection => 'close', %{ $opt{headers} // {} });
