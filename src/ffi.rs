@@ -9,6 +9,8 @@ pub(crate) mod conf;
 #[cfg(not(test))]
 pub(crate) mod cycle;
 pub(crate) mod decoder;
+#[cfg(all(not(test), feature = "fault-injection"))]
+pub(crate) mod fault;
 #[cfg(not(test))]
 pub(crate) mod handshake;
 #[cfg(not(test))]

@@ -178,7 +178,12 @@ impl SharedZone {
 impl ZoneLock for SharedZone {
     fn try_lock(&self) -> bool {
         // SAFETY: the pool stays mapped by the contract of from_raw().
-        unsafe { ngx_shmtx_trylock(&raw mut (*self.0.as_ptr()).mutex) != 0 }
+        let is_held = unsafe { ngx_shmtx_trylock(&raw mut (*self.0.as_ptr()).mutex) != 0 };
+        #[cfg(feature = "fault-injection")]
+        if is_held {
+            super::fault::set_holds_lock(true);
+        }
+        is_held
     }
 
     // ngx_unlock_mutexes() runs in the master's handler of SIGCHLD, which is blocked while it works on
@@ -198,6 +203,8 @@ impl ZoneLock for SharedZone {
     }
 
     fn unlock(&self) {
+        #[cfg(feature = "fault-injection")]
+        super::fault::set_holds_lock(false);
         // SAFETY: the same; NGINX ignores an unlock by a process that is not the holder.
         unsafe { ngx_shmtx_unlock(&raw mut (*self.0.as_ptr()).mutex) }
     }

@@ -119,6 +119,8 @@ pub(super) unsafe extern "C" fn init_zone(
 ) -> ngx_int_t {
     // SAFETY: NGINX's argument; its log is set before init is called.
     let log = unsafe { Log::from_raw((*shm_zone).shm.log) };
+    #[cfg(feature = "fault-injection")]
+    crate::ffi::fault::begin();
     guard("init_zone", log, NGX_ERROR as ngx_int_t, || {
         let Some(shm_zone) = NonNull::new(shm_zone) else { return NGX_ERROR as ngx_int_t };
         // SAFETY: data is what attach_to() set; the memory is mapped and its pool initialised.

@@ -25,7 +25,7 @@ use Test::SharedCert::Util;
 
 use base qw/
 	Test::SharedCert::Api Test::SharedCert::Certificates Test::SharedCert::Clients
-	Test::SharedCert::Memory Exporter
+	Test::SharedCert::Faults Test::SharedCert::Memory Exporter
 /;
 
 our @EXPORT = qw/ wait_for slurp spew run_command openssl /;
