@@ -120,8 +120,13 @@ impl Resolver {
     }
 
     /// The names whose files took the place of what was pushed, for whoever keeps that on disk.
-    pub(crate) fn replaced(&mut self) -> &mut Vec<ServerName> {
-        &mut self.replaced
+    pub(crate) fn take_replaced(&mut self) -> Vec<ServerName> {
+        std::mem::take(&mut self.replaced)
+    }
+
+    /// Of the zone's configurations, that of this worker.
+    pub(crate) fn configuration(&self) -> u64 {
+        self.configuration
     }
 
     /// The set for a handshake: of the name that the client sent, else of `default`.

@@ -1,15 +1,19 @@
 //! The zone and its state directory: what is in one and not in the other, brought to it.
 
+mod heal;
+mod replaced;
+
 use std::time::{Duration, Instant};
+
+pub(crate) use heal::Healer;
+pub(crate) use replaced::forget_replaced;
 
 use crate::certificate::names_of_leaves;
 use crate::host::Host;
 use crate::record::Source;
 use crate::server_name::ServerName;
 use crate::startup::{TooSmall, patient_writer};
-use crate::state::{
-    Durable, Flush, Generation, Loaded, Ownership, StateEntry, StateError, Written,
-};
+use crate::state::{Durable, Flush, Generation, Loaded, StateEntry, StateError, Written};
 use crate::store::{
     Counter, Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer,
 };
@@ -28,21 +32,39 @@ pub(crate) enum RestoreError {
 /// Why the zone does not get what is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotBrought {
-    /// Another process is writing to the zone, or it is superseded.
+    /// Another process is writing to the zone, or it is superseded, or of a later configuration.
     Busy,
     Full,
+}
+
+/// A zone, for who writes to it as part of one of its configurations.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) configuration: u64,
+    pub(crate) host: &'a dyn Host,
+}
+
+/// Of which pushed sets the directory tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Of those that it has.
+    Present,
+    /// Of all: one that it does not have was removed by the owner before, which is gone.
+    All,
 }
 
 /// Brings all entries to the zone that it does not have, in the master.
 pub(crate) fn restore(
     durable: &Durable,
+    told: Told,
     store: &Store,
     host: &dyn Host,
 ) -> Result<(), RestoreError> {
     let fixed = store.fixed_bytes();
     let mut need = Need::new();
     let (mut restored, mut is_full, mut is_locked) = (0, false, false);
-    load(durable, store, host, &mut |entry| {
+    let found = load(durable, store, host, &mut |entry| {
         let served = names(&entry.current);
         need.add(entry.name.as_str(), &entry.current.record, &strs(&served));
         if is_full || is_locked {
@@ -60,6 +82,14 @@ pub(crate) fn restore(
     if is_full {
         return Err(RestoreError::TooSmall(TooSmall::new(fixed + need.bytes())));
     }
+    if told == Told::All {
+        for name in pushed_but_not(&found, store) {
+            match patient_writer(store, host) {
+                Some(mut writer) => drop(writer.remove(name.as_str())),
+                None => is_locked = true,
+            }
+        }
+    }
     if is_locked {
         return Err(RestoreError::Locked);
     }
@@ -69,23 +99,36 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// Reads all entries. What cannot be read is in the log, and is left alone.
+/// Reads all entries; the names that have one, in order. What cannot be read is in the log, and is left
+/// alone: its set, too.
 fn load(
     durable: &Durable,
     store: &Store,
     host: &dyn Host,
     visit: &mut dyn FnMut(StateEntry),
-) -> Result<(), StateError> {
+) -> Result<Vec<ServerName>, StateError> {
+    let mut found = Vec::new();
     durable.directory().load(&mut |loaded| match loaded {
         Loaded::Entry(entry) => {
             store.start_clock(entry.current.number);
+            found.push(entry.name.clone());
             visit(entry);
         }
-        Loaded::Skipped(error) => {
+        Loaded::Skipped { name, error } => {
             store.add(Counter::StateErrors, 1);
             host.warn(format_args!("{error}; it is skipped"));
+            found.extend(name);
         }
-    })
+    })?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The pushed sets of the zone that are none of these.
+fn pushed_but_not(found: &[ServerName], store: &Store) -> Vec<ServerName> {
+    let names = store.names().into_iter().filter(|(_, entry)| entry.source == Source::Pushed);
+    let names = names.filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()));
+    names.filter(|name| found.binary_search(name).is_err()).collect()
 }
 
 /// Brings all pushed sets of the zone to a directory that it did not have before, in the master.
@@ -94,7 +137,8 @@ pub(crate) fn save(durable: &Durable, store: &Store, host: &dyn Host) {
     let is_pushed = |source| source == Source::Pushed;
     for (name, _) in store.names().into_iter().filter(|(_, entry)| is_pushed(entry.source)) {
         let Some(name) = ServerName::from_operator(name.as_bytes()) else { continue };
-        if let Err(text) = save_one(durable, &name, store) {
+        let deadline = Instant::now() + PATIENCE;
+        if let Err(text) = save_one(durable, &name, deadline, store) {
             store.add(Counter::StateErrors, 1);
             host.error(format_args!(
                 "certificate \"{name}\" is not in the state directory: {text}"
@@ -107,44 +151,17 @@ pub(crate) fn save(durable: &Durable, store: &Store, host: &dyn Host) {
     }
 }
 
-/// Removes the entries of names whose files took the place of what was pushed, in the master.
-pub(crate) fn forget_replaced(durable: &Durable, store: &Store, host: &dyn Host) {
-    let is_replaced = |name: &ServerName| match store.find(name.as_str()) {
-        Lookup::Found(entry) => entry.source != Source::Pushed,
-        Lookup::Absent | Lookup::Contended => false,
-    };
-    let forgotten = durable.directory().entries().and_then(|names| {
-        names
-            .iter()
-            .filter(|name| is_replaced(name))
-            .try_for_each(|name| forget(durable, name, store).map(drop))
-    });
-    if let Err(error) = forgotten {
-        report(&error, store, host);
-    }
-}
-
-/// Removes the entry of a name unless what was pushed is served; false when another process is
-/// writing it.
-fn forget(durable: &Durable, name: &ServerName, store: &Store) -> Result<bool, StateError> {
-    let Some(mut shard) = durable.directory().lock(name)? else { return Ok(false) };
-    let is_pushed = match store.find(name.as_str()) {
-        Lookup::Found(entry) => entry.source == Source::Pushed,
-        Lookup::Absent => true,
-        Lookup::Contended => return Ok(false),
-    };
-    if is_pushed || shard.unsettled()?.is_some() {
-        return Ok(is_pushed);
-    }
-    // What comes back with the machine is found older than the files again.
-    shard.remove(name, u64::MAX, Flush::Later)?;
-    shard.settle()?;
-    Ok(true)
-}
-
-fn save_one(durable: &Durable, name: &ServerName, store: &Store) -> Result<(), String> {
+/// Writes a set to the directory, if it is a pushed one and not there.
+fn save_one(
+    durable: &Durable,
+    name: &ServerName,
+    deadline: Instant,
+    store: &Store,
+) -> Result<(), String> {
     let Lookup::Found(details) = store.details(name.as_str()) else { return Ok(()) };
-    let deadline = Instant::now() + PATIENCE;
+    if details.record.source != Source::Pushed {
+        return Ok(());
+    }
     let shard = durable.directory().lock_until(name, deadline).map_err(|e| e.to_string())?;
     let mut shard = shard.ok_or("another process is writing for too long")?;
     shard.settle().map_err(|e| e.to_string())?;
@@ -168,10 +185,14 @@ fn save_one(durable: &Durable, name: &ServerName, store: &Store) -> Result<(), S
 pub(crate) fn bring(
     name: &ServerName,
     entry: Option<&StateEntry>,
-    store: &Store,
-    host: &dyn Host,
+    memory: Memory<'_>,
 ) -> Result<(), NotBrought> {
+    let Memory { store, configuration, host } = memory;
     let mut writer = store.write(host.lock()).ok_or(NotBrought::Busy)?;
+    // A later one may have another directory.
+    if store.configuration() != configuration {
+        return Err(NotBrought::Busy);
+    }
     match entry {
         Some(entry) => {
             store.start_clock(entry.current.number);
@@ -232,86 +253,6 @@ fn names(generation: &Generation) -> Vec<String> {
 
 fn strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
-}
-
-/// Looks after what writers left that died, and after the directory itself where its owner has. For
-/// a worker's timer: nothing of it waits for another process.
-/// `replaced` has the names whose files took the place of what was pushed; those stay that could not
-/// be done.
-pub(crate) fn heal(
-    durable: &Durable,
-    replaced: &mut Vec<ServerName>,
-    store: &Store,
-    host: &dyn Host,
-) {
-    if store.is_superseded() {
-        return;
-    }
-    let healed = match durable.ownership() {
-        Ok(Ownership::Mine) => settle_all(durable, store, host).and_then(|()| {
-            let mut failed = Ok(());
-            replaced.retain(|name| {
-                failed.is_ok()
-                    && match forget(durable, name, store) {
-                        Ok(is_done) => !is_done,
-                        Err(error) => {
-                            failed = Err(error);
-                            false
-                        }
-                    }
-            });
-            failed
-        }),
-        Ok(Ownership::Dead) => take_over(durable, store, host),
-        Ok(Ownership::Other) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = healed {
-        report(&error, store, host);
-    }
-}
-
-fn settle_all(durable: &Durable, store: &Store, host: &dyn Host) -> Result<(), StateError> {
-    for id in durable.directory().unsettled_shards() {
-        // One that is locked is under way.
-        let Some(mut shard) = durable.directory().lock_shard(id)? else { continue };
-        let brought = match shard.unsettled()? {
-            Some(name) => bring(&name, shard.read(&name)?.as_ref(), store, host),
-            None => Ok(()),
-        };
-        if brought.is_ok() {
-            shard.settle()?;
-        }
-    }
-    Ok(())
-}
-
-/// The other instance is gone, whose pushes are in the directory alone.
-fn take_over(durable: &Durable, store: &Store, host: &dyn Host) -> Result<(), StateError> {
-    if durable.take_over_if_dead(|| reload(durable, store, host))? {
-        host.notice(format_args!("the state directory is taken over: its owner is gone"));
-    }
-    Ok(())
-}
-
-/// Makes all pushed sets of the zone those on disk.
-fn reload(durable: &Durable, store: &Store, host: &dyn Host) -> Result<(), StateError> {
-    let mut found = Vec::new();
-    load(durable, store, host, &mut |entry| {
-        if bring(&entry.name, Some(&entry), store, host) == Err(NotBrought::Full) {
-            store.add(Counter::StateErrors, 1);
-            host.error(format_args!("certificate \"{}\" has no room", entry.name));
-        }
-        found.push(entry.name);
-    })?;
-    found.sort_unstable();
-    for (name, entry) in store.names() {
-        let Some(name) = ServerName::from_operator(name.as_bytes()) else { continue };
-        if entry.source == Source::Pushed && found.binary_search(&name).is_err() {
-            let _ = bring(&name, None, store, host);
-        }
-    }
-    Ok(())
 }
 
 /// One line and one count; the same error is told of once.

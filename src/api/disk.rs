@@ -89,7 +89,10 @@ impl Job {
                     }
                     Err(error) => Outcome::NotWritten(error),
                 },
-                Err(error) => Outcome::NotWritten(error),
+                Err(error) => {
+                    take_back(&mut lock, &name);
+                    Outcome::NotWritten(error)
+                }
             }
         })
     }
@@ -97,7 +100,7 @@ impl Job {
     /// Takes a change back that memory did not take.
     pub(crate) fn undo(mut lock: Box<Lock>, name: ServerName) -> Job {
         Job::new(move || {
-            let undone = lock.shard.undo(&name, lock.before.as_ref());
+            let undone = lock.shard.undo(&name, lock.before.as_ref(), Flush::Now);
             let undone = undone.and_then(|()| lock.shard.settle());
             Outcome::Undone(lock, undone.err())
         })
@@ -133,6 +136,16 @@ impl Job {
             Progress::Done(outcome) => outcome,
             Progress::Waits(_) => Outcome::Failed(None),
         }
+    }
+}
+
+/// After a write that failed. Where the file has its place, but the directory could not be synced, the
+/// caller is told that nothing was changed, and so it is to be, but for a machine that fails now. Where
+/// this fails too, the name stays marked: what is on disk gets to memory.
+fn take_back(lock: &mut Lock, name: &ServerName) {
+    let is_marked = lock.shard.unsettled().is_ok_and(|marked| marked.as_ref() == Some(name));
+    if is_marked && lock.shard.undo(name, lock.before.as_ref(), Flush::Later).is_ok() {
+        let _ = lock.shard.settle();
     }
 }
 

@@ -7,7 +7,7 @@ use super::Context;
 use super::disk::{Job, Lock, Outcome};
 use super::reply::Reply;
 use super::write::{self, Change, OnDisk, Prepared, Refused};
-use crate::restore;
+use crate::restore::{self, Memory};
 use crate::server_name::ServerName;
 use crate::state::{Durable, StateError};
 
@@ -123,6 +123,10 @@ impl Transaction {
         if self.is_late() {
             return Next::Done(write::locked());
         }
+        self.wait_once(stage, msec)
+    }
+
+    fn wait_once(&mut self, stage: Stage, msec: u64) -> Next {
         self.stage = stage;
         Next::Wait { msec }
     }
@@ -170,7 +174,7 @@ impl Transaction {
                 return Some(Next::InThread(Job::settle(lock)));
             }
             Err(Refused::Busy) if !self.is_late() => {
-                return Some(self.wait(Stage::OnDisk(prepared, lock), ZONE_RETRY_MSEC));
+                return Some(self.wait_once(Stage::OnDisk(prepared, lock), ZONE_RETRY_MSEC));
             }
             Err(Refused::Busy) => After::Answer(write::locked()),
             Err(Refused::With(reply)) => After::Answer(reply),
@@ -243,7 +247,9 @@ fn settle(lock: &mut Lock, context: &mut Context<'_>) -> Result<(), Refused> {
         Refused::With(write::not_durable(error.is_out_of_room()))
     };
     if let Some((name, entry)) = &lock.unsettled {
-        match restore::bring(name, entry.as_ref(), &context.store, context.host) {
+        let configuration = context.resolver.configuration();
+        let memory = Memory { store: &context.store, configuration, host: context.host };
+        match restore::bring(name, entry.as_ref(), memory) {
             Ok(()) => {}
             Err(restore::NotBrought::Busy) => return Err(Refused::Busy),
             Err(restore::NotBrought::Full) => {

@@ -148,7 +148,9 @@ unsafe fn wipe_rest(r: *mut ngx_http_request_t) {
         if let Some(buf) = (*r).request_body.as_ref().and_then(|body| body.buf.as_ref()) {
             wipe(buf.start, buf.end);
         }
-        if let Some(buf) = (*r).header_in.as_ref() {
+        // That of a stream is its connection's.
+        let is_own = (*r).stream.is_null();
+        if let Some(buf) = (*r).header_in.as_ref().filter(|_| is_own) {
             wipe(buf.pos, buf.last);
         }
     }
@@ -178,6 +180,8 @@ pub(crate) unsafe fn begin(r: *mut ngx_http_request_t, handler: Handler) -> ngx_
         (*r).set_request_body_in_single_buf(0);
         let rc = ngx_http_read_client_request_body(r, Some(handler));
         if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+            Body::new(0, None).take_pieces(r);
+            wipe_rest(r);
             return rc;
         }
         ngx_http_finalize_request(r, NGX_DONE as ngx_int_t);

@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_process, ngx_tes
 
 use super::zone::for_each_zone;
 use crate::ffi::cycle::workers_uid;
-use crate::state::{Durable, Instance, StateDirectory, StateError};
+use crate::state::{Durable, Instance, Ownership, StateDirectory, StateError};
 
 /// How long the master waits for writes by workers of another instance.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,9 +31,20 @@ struct OpenState {
     instance: RefCell<Option<Instance>>,
 }
 
+/// What a zone finds in its directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// What the zone has of it in the running cycle.
+    #[default]
+    Kept,
+    /// Something else.
+    Anew,
+    /// What another instance has left that took it over from this zone, and is gone.
+    TakenOver,
+}
+
 /// Why the directory cannot be used.
 pub(super) enum StateFailure {
-    Create(PathBuf, io::Error),
     State(StateError),
     /// A worker of another instance was stopped in a write.
     Busy(PathBuf),
@@ -50,10 +59,6 @@ impl From<StateError> for StateFailure {
 impl fmt::Display for StateFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StateFailure::Create(path, error) => {
-                let code = error.raw_os_error().unwrap_or_default();
-                write!(f, "mkdir() \"{}\" failed ({code}: {})", path.display(), error.kind())
-            }
             StateFailure::State(error) => error.fmt(f),
             StateFailure::Busy(path) => {
                 write!(
@@ -88,29 +93,37 @@ impl StateConf {
         self.open.borrow().as_ref().map(|open| open.durable.clone())
     }
 
-    /// Opens the directory for the zone of that name, in the master; true when that zone does not
-    /// have it open in the running cycle. From then on nobody else begins to write to it, until the
-    /// new cycle fails.
-    pub(super) fn open(&self, zone: &str) -> Result<bool, StateFailure> {
-        let Some(path) = &self.path else { return Ok(false) };
+    /// Opens the directory for the zone of that name, in the master. Unless it was kept, nobody else
+    /// begins to write to it from then on, until the new cycle fails.
+    pub(super) fn open(&self, zone: &str) -> Result<Opened, StateFailure> {
+        let Some(path) = &self.path else { return Ok(Opened::Kept) };
         // SAFETY: reads an integer that main() set.
         let is_test = unsafe { ngx_test_config } != 0;
         // SAFETY: the cycle is being initialised, its configuration was read.
         let owner = unsafe { workers_uid(self.cycle) };
+        let mut opened = Opened::Anew;
         if let Some(open) = self.of_running_cycle(zone) {
             let directory = open.durable.directory();
             if directory.owner() == owner && directory.is_at(path) {
-                *self.open.borrow_mut() = Some(open);
-                return Ok(false);
+                match open.durable.ownership()? {
+                    Ownership::Mine | Ownership::Other => {
+                        *self.open.borrow_mut() = Some(open);
+                        return Ok(Opened::Kept);
+                    }
+                    Ownership::Dead => opened = Opened::TakenOver,
+                    Ownership::Nobody => {}
+                }
             }
         }
-        if !path.exists() {
-            if is_test {
-                return Ok(false);
+        let directory = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_test => {
+                return Ok(Opened::Kept);
             }
-            create(path, owner).map_err(|error| StateFailure::Create(path.clone(), error))?;
-        }
-        let directory = StateDirectory::open(path, Some(owner))?;
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                StateDirectory::create(path, owner)?
+            }
+            _ => StateDirectory::open(path, Some(owner))?,
+        };
         let open = if is_test {
             // Reads only.
             OpenState { durable: Durable::new(directory, ""), instance: RefCell::new(None) }
@@ -121,7 +134,7 @@ impl StateConf {
             OpenState { durable, instance: RefCell::new(Some(instance)) }
         };
         *self.open.borrow_mut() = Some(Rc::new(open));
-        Ok(true)
+        Ok(opened)
     }
 
     /// Waits for the writes that had begun before; after `open()`, and when the zone that they are for
@@ -167,16 +180,6 @@ impl StateConf {
             instance.close_inherited();
         }
     }
-}
-
-/// Closed to everybody else from the first moment.
-fn create(path: &Path, owner: u32) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)?;
-    let is_owner = rustix::process::geteuid().as_raw() == owner;
-    if !is_owner {
-        rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(owner)), None)?;
-    }
-    Ok(())
 }
 
 /// As the kernel would find it; one that is not there, as it is written.

@@ -24,7 +24,7 @@ use crate::ffi::ssl_ctx::{Context, Trial};
 use crate::handshakes::{Ending, Tally};
 use crate::host::Host;
 use crate::lookup::{Resolver, Settings};
-use crate::restore;
+use crate::restore::{Healer, Memory};
 use crate::state::Durable;
 use crate::store::{Counter, Store, Superseded, ZoneLock};
 
@@ -50,6 +50,8 @@ pub(super) struct ZoneConf {
     resolver: RefCell<Option<Resolver>>,
     /// The handshakes of this process that the zone does not know of yet.
     tally: Tally,
+    /// What this process does for the state directory.
+    healer: RefCell<Healer>,
 }
 
 /// A context, and what certificates are tried on for it; made at the first use.
@@ -70,6 +72,7 @@ impl ZoneConf {
             levels: RefCell::default(),
             resolver: RefCell::new(None),
             tally: Tally::new(),
+            healer: RefCell::default(),
         }
     }
 
@@ -143,9 +146,12 @@ impl ZoneConf {
         if let (Some((shared, store)), Some(durable)) = (self.mapped(), self.durable()) {
             let mut slot = self.resolver.try_borrow_mut();
             let resolver = slot.as_mut().ok().and_then(|slot| slot.as_mut());
-            let mut none = Vec::new();
-            let replaced = resolver.map_or(&mut none, Resolver::replaced);
-            restore::heal(&durable, replaced, &store, &self.host(shared, log));
+            let replaced = resolver.map(Resolver::take_replaced);
+            let Ok(mut healer) = self.healer.try_borrow_mut() else { return };
+            healer.add_replaced(replaced.into_iter().flatten());
+            let host = self.host(shared, log);
+            let configuration = self.configuration.get();
+            healer.heal(&durable, Memory { store: &store, configuration, host: &host });
         }
     }
 

@@ -13,13 +13,13 @@ use nginx_sys::{
 };
 
 use super::boundary::guard;
-use super::state::StateFailure;
+use super::state::{Opened, StateFailure};
 use super::zone::{ZoneConf, ZoneHost, for_each_zone, leave_zones};
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::{self, SharedZone};
 use crate::host::Host;
 use crate::lookup::Load;
-use crate::restore::{self, RestoreError};
+use crate::restore::{self, RestoreError, Told};
 use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
 use crate::store::{self, Store, StoreError};
 use crate::takeover::take_over;
@@ -31,8 +31,8 @@ pub(super) struct Pending {
     plan: Option<Plan>,
     /// For one that took another's place.
     superseded: Option<Superseded>,
-    /// The zone's sets have a state directory that they did not have before.
-    has_new_state: bool,
+    /// What a zone that is kept found in its state directory.
+    state: Opened,
 }
 
 /// The zone before this one. It serves on, in old workers, but is not written to; it is again when
@@ -156,7 +156,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
     store.start_clock(first_generation(host.unix_seconds()));
 
     // First: what others begin to write from here on is not acknowledged.
-    let is_new_state = zone.state.open(zone.name()).map_err(Failure::State)?;
+    let opened = zone.state.open(zone.name()).map_err(Failure::State)?;
     let old = store_before(zone)?;
     if let Some((old_shared, old)) = old {
         let old_host = zone.host(old_shared, log);
@@ -164,7 +164,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
         let writer = patient_writer(&old, &old_host).ok_or(Failure::Locked)?;
         zone.pending.borrow_mut().superseded = Some(Superseded::begin(old));
         drop(writer);
-        zone.pending.borrow_mut().has_new_state = is_new_state;
+        zone.pending.borrow_mut().state = opened;
     }
     // Changes that are on disk get to the old zone's memory, or off the disk again.
     zone.state.wait_for_writers().map_err(Failure::State)?;
@@ -177,7 +177,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
         ));
     }
     if let Some(durable) = zone.durable() {
-        restore::restore(&durable, &store, &host)?;
+        restore::restore(&durable, told(opened), &store, &host)?;
     }
     let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
     match load {
@@ -216,13 +216,13 @@ fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fai
     let store = Store::attach(region).map_err(Failure::Store)?;
     zone.begin_with(shared, store);
     let host = zone.host(shared, log);
-    let is_new_state = zone.state.open(zone.name()).map_err(Failure::State)?;
-    if is_new_state {
+    let opened = zone.state.open(zone.name()).map_err(Failure::State)?;
+    if opened != Opened::Kept {
         zone.state.wait_for_writers().map_err(Failure::State)?;
     }
-    zone.pending.borrow_mut().has_new_state = is_new_state;
+    zone.pending.borrow_mut().state = opened;
     // Better now than when the configuration has come to stay.
-    let is_to_write = is_new_state || zone.settings.load != Load::Lazy;
+    let is_to_write = opened != Opened::Kept || zone.settings.load != Load::Lazy;
     if is_to_write && patient_writer(&store, &host).is_none() {
         return Err(Failure::Locked);
     }
@@ -275,10 +275,11 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     store.clear();
 
     zone.state.stay();
-    if std::mem::take(&mut zone.pending.borrow_mut().has_new_state) {
+    let opened = std::mem::take(&mut zone.pending.borrow_mut().state);
+    if opened != Opened::Kept {
         // A change of theirs that had begun is made.
         drop(patient_writer(&store, &host));
-        bring_state(zone, &store, &host);
+        bring_state(zone, opened, &store, &host);
     }
     if zone.settings.load != Load::Lazy {
         if let Some(mut writer) = patient_writer(&store, &host) {
@@ -306,11 +307,17 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     }
 }
 
-/// A zone that serves now gets what its new directory holds, and the directory what the zone holds.
-fn bring_state(zone: &ZoneConf, store: &Store, host: &ZoneHost<'_>) {
+/// A zone that serves now gets what its directory holds, and one that is new to it what the zone holds.
+fn bring_state(zone: &ZoneConf, opened: Opened, store: &Store, host: &ZoneHost<'_>) {
     let Some(durable) = zone.durable() else { return };
-    if let Err(error) = restore::restore(&durable, store, host) {
+    if let Err(error) = restore::restore(&durable, told(opened), store, host) {
         host.error(format_args!("{}", Failure::from(error)));
     }
-    restore::save(&durable, store, host);
+    if opened == Opened::Anew {
+        restore::save(&durable, store, host);
+    }
+}
+
+fn told(opened: Opened) -> Told {
+    if opened == Opened::TakenOver { Told::All } else { Told::Present }
 }

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Dir, Mode, OFlags, fstat, fsync, open, stat, syncfs};
+use rustix::fs::{Dir, Mode, OFlags, Uid, fchown, fstat, fsync, mkdir, open, stat, syncfs};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::entry::{self, EntryError, HEADER_SIZE, Header, MAX_SIZE};
 use super::error::{Fault, StateError};
@@ -30,8 +31,11 @@ struct Inner {
 /// What a file in the directory turned out to be.
 pub(crate) enum Loaded {
     Entry(StateEntry),
-    /// Nothing that could be used; the error names the file.
-    Skipped(StateError),
+    /// Nothing that could be used; the error names the file, which may be the entry of `name`.
+    Skipped {
+        name: Option<ServerName>,
+        error: StateError,
+    },
 }
 
 impl StateDirectory {
@@ -39,14 +43,31 @@ impl StateDirectory {
     /// closed to everybody else: who can write to it can put certificates into the zone.
     pub(crate) fn open(path: &Path, owner: Option<u32>) -> Result<StateDirectory, StateError> {
         let failed = |call| move |errno| StateError::new(path, Fault::Call(call, errno));
-        // With a slash at its end, a link would be followed.
-        let name = path.components().as_path();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = open(name, flags, Mode::empty()).map_err(failed("open"))?;
+        let fd = open_directory(path)?;
         let stat = fstat(&fd).map_err(failed("fstat"))?;
         let owner = owner.unwrap_or(stat.st_uid);
         check_access(&stat, owner).map_err(|fault| StateError::new(path, fault))?;
         Ok(StateDirectory(Arc::new(Inner { fd, path: path.to_owned(), owner })))
+    }
+
+    /// Makes the directory, closed to everybody but `owner` from the first moment.
+    pub(crate) fn create(path: &Path, owner: u32) -> Result<StateDirectory, StateError> {
+        let failed = |call| move |errno| StateError::new(path, Fault::Call(call, errno));
+        mkdir(path, Mode::RWXU).map_err(failed("mkdir"))?;
+        // Whoever may write to the directory above it might put something else in its place: only one
+        // of this user's, and an empty one, is given away.
+        let fd = open_directory(path)?;
+        let stat = fstat(&fd).map_err(failed("fstat"))?;
+        let own = geteuid().as_raw();
+        check_access(&stat, own).map_err(|fault| StateError::new(path, fault))?;
+        let directory = StateDirectory(Arc::new(Inner { fd, path: path.to_owned(), owner }));
+        if !directory.names()?.is_empty() {
+            return Err(StateError::new(path, Fault::Call("mkdir", Errno::EXIST)));
+        }
+        if own != owner {
+            fchown(directory.fd(), Some(Uid::from_raw(owner)), None).map_err(failed("fchown"))?;
+        }
+        Ok(directory)
     }
 
     /// The user whose files these are.
@@ -74,7 +95,9 @@ impl StateDirectory {
                 Ok(Some(entry)) => visit(Loaded::Entry(entry)),
                 // It was removed meanwhile.
                 Ok(None) => {}
-                Err(error) => visit(Loaded::Skipped(error)),
+                Err(error) => {
+                    visit(Loaded::Skipped { name: ServerName::from_operator(&name), error });
+                }
             }
         }
         Ok(())
@@ -172,6 +195,14 @@ impl StateDirectory {
     pub(super) fn error(&self, name: &[u8], fault: Fault) -> StateError {
         StateError::new(&self.0.path.join(OsStr::from_bytes(name)), fault)
     }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, StateError> {
+    // With a slash at its end, a link would be followed.
+    let name = path.components().as_path();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open(name, flags, Mode::empty())
+        .map_err(|errno| StateError::new(path, Fault::Call("open", errno)))
 }
 
 /// Whether the file is none of ours, whatever is tried.

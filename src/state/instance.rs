@@ -50,8 +50,10 @@ pub(crate) enum Ownership {
     Mine,
     /// An instance that lives.
     Other,
-    /// Nobody: there is no owner, or its master is gone.
+    /// One whose master is gone.
     Dead,
+    /// Nobody: the directory is new, or was emptied.
+    Nobody,
 }
 
 impl Instance {
@@ -130,33 +132,32 @@ fn new_name() -> String {
 /// Who may write, as seen by who belongs to the instance of that name.
 pub(crate) fn owner(directory: &StateDirectory, my_name: &str) -> Result<Ownership, StateError> {
     let Some(file) = OwnFile::open(directory, OWNER, OFlags::RDONLY)? else {
-        return Ok(Ownership::Dead);
+        return Ok(Ownership::Nobody);
     };
     let name = file.read(MAX_NAME)?;
     if name.as_slice() == my_name.as_bytes() {
         return Ok(Ownership::Mine);
     }
     if !is_instance(&name) {
-        return Ok(Ownership::Dead);
+        return Ok(Ownership::Nobody);
     }
     Ok(if is_free(directory, &name)? { Ownership::Dead } else { Ownership::Other })
 }
 
 /// Makes the instance of that name the owner when there is none that lives, once `load` has read the
-/// directory: who dies in the middle of that leaves it to the next. Of two that try, one does; false
-/// when it was the other, or is one that lives.
+/// directory: who dies in the middle of that, or has it return false, leaves it to the next. Of two
+/// that try, one does; false when it was the other, or is one that lives.
 pub(crate) fn take_over_if_dead(
     directory: &StateDirectory,
     my_name: &str,
-    load: impl FnOnce() -> Result<(), StateError>,
+    load: impl FnOnce(Ownership) -> Result<bool, StateError>,
 ) -> Result<bool, StateError> {
     let Some(claim) = Claim::take(directory)? else { return Ok(false) };
     match owner(directory, my_name)? {
         Ownership::Mine => Ok(true),
         Ownership::Other => Ok(false),
-        Ownership::Dead => {
-            load()?;
-            claim.make_owner(my_name).map(|()| true)
+        found @ (Ownership::Dead | Ownership::Nobody) => {
+            Ok(load(found)? && claim.make_owner(my_name).map(|()| true)?)
         }
     }
 }

@@ -225,18 +225,21 @@ impl Shard {
         &mut self,
         name: &ServerName,
         before: Option<&StateEntry>,
+        flush: Flush,
     ) -> Result<(), StateError> {
         let file = name.as_str().as_bytes();
         match before {
             Some(entry) => {
                 let bytes = entry::encode(entry);
-                own_file::replace(&self.directory, file, &self.id.temporary_file(), &bytes, true)?;
+                let through = self.id.temporary_file();
+                let is_durable = flush == Flush::Now;
+                own_file::replace(&self.directory, file, &through, &bytes, is_durable)?;
             }
             None => {
                 own_file::remove(&self.directory, file)?;
             }
         }
-        self.directory.sync()
+        self.sync_directory(flush)
     }
 
     /// Takes an entry of this generation or an older one, or what is in its place, from the disk.
