@@ -1,32 +1,32 @@
 //! OUTBOUND: safe wrappers over what we call in NGINX and OpenSSL, one file per subject.
 
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod body;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod clock;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod conf;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod cycle;
 pub(crate) mod decoder;
-#[cfg(all(not(test), feature = "fault-injection"))]
+#[cfg(all(not(any(test, fuzzing)), feature = "fault-injection"))]
 pub(crate) mod fault;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod handshake;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod http;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod log;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod peer;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod pool;
 pub(crate) mod region;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod shm;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod ssl_ctx;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod suspend;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod thread;

@@ -15,7 +15,7 @@
 //! - `record`, `server_name`, `failure`, `handshakes`, `peer`: plain data.
 //! - `ffi`: safe wrappers over what we call in NGINX and OpenSSL.
 
-#![cfg_attr(test, allow(dead_code, unused_imports))]
+#![cfg_attr(any(test, fuzzing), allow(dead_code, unused_imports))]
 
 mod api;
 mod certificate;
@@ -23,10 +23,13 @@ mod failure;
 #[allow(unsafe_code)]
 mod ffi;
 mod files;
+#[cfg(fuzzing)]
+#[allow(unsafe_code)]
+pub mod fuzz;
 mod handshakes;
 mod host;
 mod lookup;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 #[allow(unsafe_code)]
 mod module;
 mod peer;

@@ -235,6 +235,7 @@ fn bring_entry(
         seen: entry.seen,
         previous: Previous::Drop,
         expects: Expects::Any,
+        leaves_room: false,
     };
     match writer.publish(&publication) {
         Ok(_) => {}

@@ -49,3 +49,11 @@ pub(crate) struct StateEntry {
 
 #[cfg(test)]
 mod test_support;
+
+/// Bytes that decode are those of an entry.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_entry(bytes: &[u8]) {
+    if let Ok(entry) = entry::decode(bytes) {
+        assert_eq!(entry::encode(&entry).as_slice(), bytes);
+    }
+}

@@ -152,7 +152,7 @@ pub(crate) struct Serving {
     pub(crate) entry: Entry,
     /// The latest notBefore of its leaves, seconds since the epoch.
     pub(crate) not_before: i64,
-    /// The earliest notAfter of its leaves, seconds since the epoch.
+    /// The latest notAfter of its leaves, seconds since the epoch.
     pub(crate) not_after: i64,
 }
 

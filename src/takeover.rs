@@ -86,6 +86,7 @@ fn copy(set: &Exported, details: &Details, new: &Store, host: &dyn Host) -> bool
         seen: set.entry.seen,
         previous: Previous::Drop,
         expects: Expects::Any,
+        leaves_room: false,
     };
     match writer.publish(&publication) {
         Ok(_) => {

@@ -66,6 +66,12 @@ is($full->{sets}{pushed}, @pushed + 1, 'P14: all pushed sets are there');
 is_deeply([@{ $full->{sets} }{qw/ lazy previous /}], [0, 0], 'and nothing else');
 
 is($t->push_set($rsa, as => 'more.test')->{status}, 507, 'again');
+my $again = $t->pair('kept.test', key => 'rsa', reuse => $kept);
+is($t->push_set($again)->{status}, 200, 'P14: a renewal of one that is there has room');
+is($t->handshake('tls', 'kept.test')->{serial}, $again->{serial}, 'and serves');
+is($t->push_set($kept)->{status}, 200, 'as often as there are some');
+$full = $t->api('GET', '')->{json};
+is($t->push_set($rsa, as => 'more.test')->{status}, 507, 'a new one has none still');
 is($t->api('GET', '')->{json}{bytes_used}, $full->{bytes_used}, 'P14: no byte more or less');
 is($t->api('GET', 'sets/more.test')->{status}, 404, 'nothing of it is there');
 

@@ -79,6 +79,7 @@ my $second = $t->pair('a.test', san => ['a.test', 'www.a.test']);
 my $dry = $t->push_set($second, query => 'dry_run=1');
 is($dry->{status}, 200, 'a dry run');
 ok($dry->{json}{dry_run}, 'says so');
+is_deeply($dry->{json}{no_longer_served}, ['*.sub.a.test'], 'and what would be lost');
 served_by_all($first, 'a.test');
 
 $got = $t->push_set($second);
@@ -86,6 +87,8 @@ is($got->{status}, 200, 'replaced');
 ok($got->{json}{generation} > $again->{json}{generation}, 'by a later generation');
 served_by_all($second, 'a.test', 'www.a.test');
 is($t->handshake('tls', 'x.sub.a.test')->{alert}, 112, 'a name that the new one has not is gone');
+is_deeply($got->{json}{no_longer_served}, [{ name => '*.sub.a.test', by => undef }], 'which the answer says');
+is(scalar $t->log_lines(qr/\[notice\].*pushed, generation \d+, without \*\.sub\.a\.test,/), 1, 'and the log');
 
 # another key type
 
@@ -97,6 +100,15 @@ is($t->handshake('tls', 'a.test', version => 'TLSv1_2', ciphers => 'aRSA')->{ser
 	$rsa->{serial}, 'RSA');
 is($t->handshake('tls', 'a.test', version => 'TLSv1_2', ciphers => 'aECDSA')->{serial},
 	$second->{serial}, 'ECDSA');
+is_deeply($got->{json}{serves}, ['a.test', 'www.a.test'], 'each name once');
+my $other = $t->pair('a.test', key => 'rsa', san => ['a.test', 'ftp.a.test']);
+$got = $t->push_set($other, query => 'add=1');
+is($got->{status}, 422, 'one without a name of the set ends no name');
+like($got->{json}{detail}, qr/without www\.a\.test; \?force=1/, 'and says which');
+is(scalar $t->log_lines(qr/\[warn\].*"a\.test": a push was refused: .*without www\.a\.test/), 1, 'so does the log');
+served_by_all($second, 'www.a.test');
+$got = $t->push_set($other, query => 'add=1&force=1');
+is_deeply($got->{json}{serves}, ['a.test'], 'unless by force');
 $got = $t->push_set($second);
 is(@{ $got->{json}{certificates} }, 1, 'a push without add replaces the whole set');
 

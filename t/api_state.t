@@ -160,6 +160,11 @@ chown $uid, 0, $t->dir() . '/wide';
 like($t->conf_error($conf =~ s!state=\S+!state=%%DIR%%/wide;!r), qr/open to group or others/, 'an open one');
 like($t->conf_error($conf =~ s!state=\S+!state=/etc;!r), qr/belongs to user 0/, 'one of root');
 is((stat '/etc')[4], 0, 'which stays root\'s');
+symlink "$dir", $t->dir() . '/link';
+like($t->conf_error($conf =~ s!state=\S+!state=%%DIR%%/link;!r), qr/link" is a symbolic link/, 'a link');
+like($t->conf_error($conf =~ s!state=\S+!state=%%DIR%%/no/ne;!r),
+	qr/mkdir\(\) ".*" failed \(2: No such file or directory\)/, 'one that cannot be made');
+is($t->conf_error($conf =~ s!state=\S+!state=off;!r), '', 'off');
 $t->conf_error($conf =~ s!state=\S+!state=%%DIR%%/none;!r);
 is($t->test_status(), 0, 'one that is not there yet');
 ok(!-e $t->dir() . '/none', 'a test makes none');

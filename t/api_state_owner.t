@@ -82,6 +82,19 @@ $t->stop();
 $t->start();
 is($t->handshake('tls', 'a.test')->{serial}, $pairs[$n]{serial}, 'after a restart, too');
 
+# another one in its place while it runs: what is pushed would not be there after a restart
+
+rename "$d/state", "$d/moved" or die;
+run_command('cp', '-a', "$d/moved", "$d/state");
+my $got = $t->push_set($pairs[0]);
+is($got->{status}, 503, 'no push into a directory that was moved away') or diag($got->{all});
+like(join('', $t->log_lines(qr/\[error\]/)), qr!/state" is not the directory that NGINX has open, reload it!, 'which is told');
+ok($t->reload(), 'a reload');
+takes_writes('into the one that is there', 200);
+chmod 0755, "$d/state";
+ok(!$t->reload(), 'a reload fails where a start would');
+chmod 0700, "$d/state";
+
 # another user
 
 $t->conf($conf, user => 'nobody');

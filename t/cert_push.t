@@ -34,6 +34,7 @@ http {
         listen unix:%%DIR%%/api.sock;
         listen 127.0.0.1:%%PORT_tcp%%;
         location /certs/ { rust_shared_cert_api certs write=unix; }
+        location /web/ { return 200 hi; }
         location /any/ { rust_shared_cert_api certs write=on; }
     }
 }
@@ -112,6 +113,44 @@ $got = push_it(@socket, '--all', "$d/live");
 is($got->{status}, 1, 'one of all cannot be read');
 like($got->{all}, qr/a\.test: cannot read .*privkey\.pem\n/, 'that is told');
 like($got->{all}, qr/b\.test: (?:pushed|unchanged)/, 'and the others are pushed');
+
+# what is no certificate of the API's
+
+for my $name ('a b', 'a.test?force=1', 'x/../a.test', 'a.test#b', '') {
+	is(push_it(@socket, $name, "$d/expired.pem")->{status}, 1, "no NAME: $name");
+}
+my @tcp = ('--tcp', '--url', 'http://127.0.0.1:' . $t->port('tcp'));
+$got = push_it(@tcp[0, 1], "$tcp[2]/web", 'a.test', "$d/expired.pem");
+is($got->{status}, 1, 'an answer of something else');
+like($got->{all}, qr!what answers at http://\S+ is not the API!, 'is none');
+
+# nobody else gets the key
+
+spew("$d/.curlrc", "trace-ascii = \"$d/trace\"\n");
+{
+	local @ENV{qw/ HOME http_proxy /} = ($d, 'http://127.0.0.1:1');
+	$got = push_it(@tcp[0, 1], "$tcp[2]/any", '--force', 'other.test', "$d/rsa.cert.pem", "$d/rsa.key.pem");
+}
+is($got->{status}, 0, 'P7: no proxy') or diag($got->{all});
+ok(!-e "$d/trace", 'P7: and no curlrc');
+
+# files that end without a line feed, a lineage whose links lead nowhere, names that are lost
+
+spew("$d/cut.cert.pem", $b->{cert} =~ s/\n\z//r);
+spew("$d/cut.key.pem", $b->{key} =~ s/\n\z//r);
+$got = push_it(@socket, 'b.test', "$d/cut.cert.pem", "$d/cut.key.pem");
+is($got->{status}, 0, 'files without a line feed at the end') or diag($got->{all});
+make_path("$d/live/gone.test");
+symlink "$d/nowhere", "$d/live/gone.test/$_.pem" for 'fullchain', 'privkey';
+$got = push_it(@socket, '--all', "$d/live");
+like($got->{all}, qr/gone\.test: cannot read/, 'links that lead nowhere');
+my ($more, $less) = ($t->pair('n.test', san => ['n.test', 'www.n.test', 'x.n.test']), $t->pair('n.test'));
+for ($more, $less) {
+	spew("$d/n.pem", $_->{cert} . $_->{key});
+	$got = push_it(@socket, 'n.test', "$d/n.pem");
+}
+like($got->{all}, qr/: pushed, generation \d+, without www\.n\.test, x\.n\.test\n/, 'names that are lost');
+is(push_it('--help')->{status}, 0, 'help');
 
 for ([], ['a.test'], ['--nonsense'], ['--all'], ['--wait', 'x', 'a', 'b'], ['--all', '/nowhere']) {
 	$got = push_it(@socket, @$_);

@@ -36,7 +36,12 @@ pub(super) fn set(name: &str, details: &Details, store: &Store, now: i64) -> Val
 }
 
 /// What a push that is only checked would make.
-pub(super) fn dry_run(name: &str, record: &Record, present: Option<u64>) -> Value {
+pub(super) fn dry_run(
+    name: &str,
+    record: &Record,
+    present: Option<u64>,
+    lost: &[ServerName],
+) -> Value {
     let names = names_of_leaves(record).unwrap_or_default();
     let names = names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
     json!({
@@ -44,6 +49,7 @@ pub(super) fn dry_run(name: &str, record: &Record, present: Option<u64>) -> Valu
         "dry_run": true,
         "present_generation": present,
         "covers": names.map(|name| shown(&name)).collect::<Vec<_>>(),
+        "no_longer_served": lost.iter().map(shown).collect::<Vec<_>>(),
         "not_before": record.not_before,
         "not_after": record.not_after,
         "certificates": certificates(record),
@@ -119,6 +125,23 @@ pub(super) fn first_choice(name: &ServerName, store: &Store, now: i64) -> Option
     let sets = in_order(store, name, name.wildcard().as_ref())?;
     let first = sets.iter().find(|set| set.not_after >= now).or(sets.first())?;
     Some(first.name.clone())
+}
+
+/// Names that a set does not serve any more, with the sets that do.
+pub(super) fn instead(names: &[ServerName], store: &Store, now: i64) -> Vec<Value> {
+    let by = |name| first_choice(name, store, now);
+    names.iter().map(|name| json!({ "name": shown(name), "by": by(name) })).collect()
+}
+
+/// For the log: the names that a set is without now.
+pub(super) fn without(names: &[ServerName]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(shown).collect();
+    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        _ if names.is_empty() => String::new(),
+        None => format!(", without {}", shown.join(", ")),
+        Some(more) => format!(", without {} and {more} others", shown.join(", ")),
+    }
 }
 
 /// A server name as certificates write it.

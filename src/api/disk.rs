@@ -152,6 +152,7 @@ fn take_back(lock: &mut Lock, name: &ServerName) {
 /// Never waits: threads that do would keep those from their work who have the locks.
 fn lock(durable: &Durable, name: &ServerName, turn: Turn) -> Result<Outcome, StateError> {
     let Some(shard) = durable.directory().lock(name)? else { return Ok(Outcome::Held) };
+    durable.directory().check_place()?;
     // Under the lock: an instance that takes the directory over waits for those that hold one.
     if durable.ownership()? != Ownership::Mine {
         return Ok(Outcome::NotOwner);

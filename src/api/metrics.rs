@@ -29,6 +29,7 @@ pub(crate) fn metrics(names: bool, context: &Context<'_>) -> Reply {
         sets,
     };
     Reply {
+        detail: None,
         status: 200,
         content_type: CONTENT_TYPE,
         headers: Vec::new(),

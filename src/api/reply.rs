@@ -9,6 +9,8 @@ pub(crate) struct Reply {
     pub(crate) content_type: &'static str,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
+    /// Of an error, what it says of this case: nothing secret, for the log.
+    pub(crate) detail: Option<String>,
 }
 
 impl Reply {
@@ -19,13 +21,18 @@ impl Reply {
             content_type: "application/json",
             headers: Vec::new(),
             body: format!("{body}\n"),
+            detail: None,
         }
     }
 
     /// An error as in RFC 9457. `title` names the kind, `detail` this case.
     pub(crate) fn problem(status: u16, title: &str, detail: &str) -> Reply {
         let body = json!({ "title": title, "status": status, "detail": detail });
-        Reply { content_type: "application/problem+json", ..Reply::json(status, &body) }
+        Reply {
+            content_type: "application/problem+json",
+            detail: Some(detail.to_owned()),
+            ..Reply::json(status, &body)
+        }
     }
 
     /// With another header.

@@ -72,6 +72,8 @@ struct NewSet {
     seen: u64,
     /// As in the log.
     verb: &'static str,
+    /// The names of the present set that this one is not good for.
+    lost: Vec<ServerName>,
     /// What it takes the place of.
     replaces: Option<Generation>,
 }
@@ -150,13 +152,16 @@ fn bad_body(error: SetError) -> Reply {
     }
 }
 
-/// Notes of the set that is there that a push for it was refused; best effort, for an answer does
-/// not wait for others.
+/// Tells of a push whose content was refused, and notes it of the set that is there; best effort, for
+/// an answer does not wait for others.
 fn note_refused(name: &ServerName, reply: &Reply, options: PutOptions, context: &Context<'_>) {
-    if reply.status != UNUSABLE || options.dry_run {
+    if options.dry_run {
         return;
     }
     let store = context.store;
+    store.add(Counter::LoadFailures(Reason::RefusedPush.number()), 1);
+    let detail = reply.detail.as_deref().unwrap_or_default();
+    context.host.warn(format_args!("certificate \"{name}\": a push was refused: {detail}"));
     let Some(mut writer) = store.write(context.host.lock()) else { return };
     note_failure(name, Reason::RefusedPush, &mut writer, context);
 }
@@ -266,6 +271,7 @@ impl Prepared {
             seen: new.seen,
             previous: new.previous,
             expects: self.expects,
+            leaves_room: true,
         };
         match writer.publish(&publication) {
             Ok(_) => Ok(()),
@@ -279,6 +285,11 @@ impl Prepared {
             Err(PublishError::Unexpected { present }) => Err(self.unexpected(present)),
             Err(PublishError::Full { needed, free }) => {
                 context.store.add(Counter::NoRoom, 1);
+                context.store.add(Counter::LoadFailures(Reason::NoRoom.number()), 1);
+                let name = &self.name;
+                context.host.warn(format_args!(
+                    "certificate \"{name}\": a push has no room, {needed} bytes are needed"
+                ));
                 note_failure(&self.name, Reason::NoRoom, writer, context);
                 let detail = format!(
                     "{needed} bytes are needed, {free} are free: make the zone larger, or delete sets"
@@ -295,8 +306,10 @@ impl Prepared {
     fn published(&self, new: &NewSet, details: Lookup<Details>, context: &Context<'_>) -> Reply {
         let name = self.name.as_str();
         context.host.notice(format_args!(
-            "certificate \"{name}\" {}, generation {}",
-            new.verb, new.generation
+            "certificate \"{name}\" {}, generation {}{}",
+            new.verb,
+            new.generation,
+            describe::without(&new.lost)
         ));
         let status = if new.replaces.is_none() { 201 } else { 200 };
         let Lookup::Found(details) = details else {
@@ -304,20 +317,18 @@ impl Prepared {
             return Reply::json(status, &body).with_etag(new.generation);
         };
         let now = context.host.unix_seconds();
-        let body = with_changed(describe::set(name, &details, &context.store, now), true);
+        let mut body = with_changed(describe::set(name, &details, &context.store, now), true);
+        if let (Some(members), false) = (body.as_object_mut(), new.lost.is_empty()) {
+            let lost = describe::instead(&new.lost, &context.store, now);
+            members.insert("no_longer_served".to_owned(), lost.into());
+        }
         Reply::json(status, &body).with_etag(details.generation)
     }
 
     fn removed(&self, served: &[ServerName], context: &mut Context<'_>) -> Reply {
         context.host.notice(format_args!("certificate \"{}\" removed", self.name));
         let now = context.host.unix_seconds();
-        let names: Vec<Value> = served
-            .iter()
-            .map(|name| {
-                let by = describe::first_choice(name, &context.store, now);
-                json!({ "name": describe::shown(name), "by": by })
-            })
-            .collect();
+        let names = describe::instead(served, &context.store, now);
         let files = match context.settings.load {
             Load::Lazy => Some("they are read at the next handshake, where there are any"),
             Load::Startup => Some("they are read at the next reload, where there are any"),

@@ -35,7 +35,7 @@ impl CertificateSet {
     }
 }
 
-/// The names that all members of a record are good for; some more than once. Private and public keys
+/// The names that all members of a record are good for, each once. Private and public keys
 /// are left alone, so that it is little work for each set of a large directory at a start. `None`
 /// when a leaf cannot be read, or there is none. Leaves OpenSSL's error queue empty.
 #[allow(dead_code)]

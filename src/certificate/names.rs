@@ -1,5 +1,7 @@
 //! The names that a certificate is good for.
 
+use std::collections::HashSet;
+
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::x509::{X509, X509Ref};
@@ -73,24 +75,25 @@ impl Names {
         self.0.lines()
     }
 
-    /// Whether the names cover one of another certificate.
-    pub(super) fn covers(&self, name: &str) -> bool {
-        ServerName::from_operator(name.as_bytes())
-            .is_some_and(|name| self.matched(&name, name.wildcard().as_ref()).is_some())
-    }
-
     fn has(&self, name: &ServerName) -> bool {
         self.0.lines().any(|own| own == name.as_str())
     }
 }
 
-/// The names that all of these are good for; some more than once.
+/// The names that all of these are good for, each once.
 pub(super) fn common<'a>(
     all: impl Iterator<Item = &'a Names> + Clone,
 ) -> impl Iterator<Item = &'a str> {
-    let is_one = all.clone().count() == 1;
-    let names = all.clone().flat_map(Names::iter);
-    names.filter(move |name| is_one || all.clone().all(|names| names.covers(name)))
+    let sets: Vec<HashSet<&str>> = all.clone().map(|names| names.iter().collect()).collect();
+    let mut seen = HashSet::new();
+    let names = all.flat_map(Names::iter).filter(move |name| seen.insert(*name));
+    names.filter(move |name| sets.iter().all(|set| covers(set, name)))
+}
+
+/// Whether one of the names is this one, or its wildcard.
+fn covers(names: &HashSet<&str>, name: &str) -> bool {
+    let wildcard = || ServerName::from_operator(name.as_bytes()).and_then(|name| name.wildcard());
+    names.contains(name) || wildcard().is_some_and(|wildcard| names.contains(wildcard.as_str()))
 }
 
 /// How many names a leaf lists at the most, good ones or not.

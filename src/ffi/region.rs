@@ -65,7 +65,7 @@ impl Region {
     fn word_to_change(&self, word: usize) -> Option<&AtomicU64> {
         #[cfg(test)]
         self.faults.at_store();
-        #[cfg(all(not(test), feature = "fault-injection"))]
+        #[cfg(all(not(any(test, fuzzing)), feature = "fault-injection"))]
         super::fault::at_store();
         self.word(word)
     }

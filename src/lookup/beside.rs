@@ -218,6 +218,7 @@ impl Resolver {
             seen: seen.tag,
             previous: self.settings.previous(),
             expects: Expects::Any,
+            leaves_room: false,
         };
         match writer.publish(&publication) {
             Ok(id) => {

@@ -157,6 +157,7 @@ impl Resolver {
             seen,
             previous: self.settings.previous(),
             expects: Expects::Any,
+            leaves_room: false,
         };
         let evictions = self.store.stats().evictions;
         // A push that began before this read and is made since: it is the newer one.

@@ -151,6 +151,7 @@ impl Test {
             seen,
             previous: Previous::Keep,
             expects: Expects::Any,
+            leaves_room: false,
         };
         self.store.write(&self.host).unwrap().publish(&publication).unwrap();
     }

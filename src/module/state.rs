@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_process, ngx_test_config};
+use rustix::io::Errno;
 
 use super::zone::for_each_zone;
 use crate::ffi::cycle::workers_uid;
+use crate::files::failed_call;
 use crate::state::{Durable, Instance, Ownership, StateDirectory, StateError};
 
 /// How long the master waits for writes by workers of another instance.
@@ -48,6 +50,10 @@ pub(super) enum StateFailure {
     State(StateError),
     /// A worker of another instance was stopped in a write.
     Busy(PathBuf),
+    /// It is to be made in a directory that is not there.
+    Parent(PathBuf, io::Error),
+    /// Another zone has it.
+    OfZone(String),
 }
 
 impl From<StateError> for StateFailure {
@@ -60,6 +66,11 @@ impl fmt::Display for StateFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StateFailure::State(error) => error.fmt(f),
+            StateFailure::Parent(path, error) => {
+                let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+                f.write_str(&failed_call("mkdir", path, errno.unwrap_or(Errno::NOENT)))
+            }
+            StateFailure::OfZone(name) => write!(f, "it is that of zone \"{name}\" already"),
             StateFailure::Busy(path) => {
                 write!(
                     f,
@@ -104,7 +115,12 @@ impl StateConf {
         let mut opened = Opened::Anew;
         if let Some(open) = self.of_running_cycle(zone) {
             let directory = open.durable.directory();
-            if directory.owner() == owner && directory.is_at(path) {
+            // What would fail at a start fails now.
+            let there = match path.symlink_metadata() {
+                Ok(_) => Some(StateDirectory::open(path, Some(owner))?),
+                Err(_) => None,
+            };
+            if there.is_some_and(|there| there.is_same_as(directory)) {
                 match open.durable.ownership()? {
                     Ownership::Mine | Ownership::Other => {
                         *self.open.borrow_mut() = Some(open);
@@ -117,13 +133,18 @@ impl StateConf {
         }
         let directory = match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_test => {
-                return Ok(Opened::Kept);
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                return match parent.map(Path::metadata) {
+                    Some(Err(error)) => Err(StateFailure::Parent(path.clone(), error)),
+                    _ => Ok(Opened::Kept),
+                };
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 StateDirectory::create(path, owner)?
             }
             _ => StateDirectory::open(path, Some(owner))?,
         };
+        self.check_alone(zone, &directory)?;
         let open = if is_test {
             // Reads only.
             OpenState { durable: Durable::new(directory, ""), instance: RefCell::new(None) }
@@ -135,6 +156,20 @@ impl StateConf {
         };
         *self.open.borrow_mut() = Some(Rc::new(open));
         Ok(opened)
+    }
+
+    /// What is one directory may have two paths.
+    fn check_alone(&self, zone: &str, directory: &StateDirectory) -> Result<(), StateFailure> {
+        let mut found = Ok(());
+        for_each_zone(self.cycle, |other| {
+            let open = other.state.open.borrow();
+            let is_other = other.name() != zone;
+            let durable = open.as_ref().filter(|_| is_other).map(|open| &open.durable);
+            if durable.is_some_and(|durable| durable.directory().is_same_as(directory)) {
+                found = Err(StateFailure::OfZone(other.name().to_owned()));
+            }
+        });
+        found
     }
 
     /// Waits for the writes that had begun before; after `open()`, and when the zone that they are for

@@ -38,7 +38,7 @@ struct Parameters<'a> {
     valid_msec: Option<Option<u64>>,
     worker_cache: Option<usize>,
     passwords: Option<Passwords>,
-    state: Option<String>,
+    state: Option<Option<String>>,
 }
 
 pub(super) fn add_zone(cf: &Conf, main: &MainConf) -> Handled {
@@ -53,7 +53,7 @@ pub(super) fn add_zone(cf: &Conf, main: &MainConf) -> Handled {
     };
     // SAFETY: cf is valid in a directive handler.
     let cycle = unsafe { (*cf.as_ptr()).cycle };
-    let state = StateConf::new(parameters.state.take(), cycle);
+    let state = StateConf::new(parameters.state.take().flatten(), cycle);
     check_state(cf, main, &state)?;
     let settings = parameters.settings(cf)?;
     panic_if_asked(name);
@@ -94,7 +94,11 @@ impl<'a> Parameters<'a> {
                 Passwords::read(Path::new(&path)).map_err(|e| cf.emerg(format_args!("{e}")))?;
             set_once(&mut self.passwords, passwords)
         } else if let Some(value) = word.strip_prefix(b"state=") {
-            set_once(&mut self.state, directory(cf, word, value)?)
+            let directory = match value {
+                b"off" => None,
+                value => Some(directory(cf, word, value)?),
+            };
+            set_once(&mut self.state, directory)
         } else {
             None
         }

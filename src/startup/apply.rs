@@ -205,6 +205,7 @@ impl Target<'_> {
             seen: tag,
             previous: self.previous,
             expects: Expects::Any,
+            leaves_room: false,
         };
         match writer.publish(&publication) {
             Ok(_) if new.is_over_push => self.host.notice(format_args!(

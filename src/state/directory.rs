@@ -75,6 +75,23 @@ impl StateDirectory {
         self.0.owner
     }
 
+    /// Fails when something else is at its path: what is written here would not be found there.
+    pub(crate) fn check_place(&self) -> Result<(), StateError> {
+        if self.is_at(&self.0.path) {
+            Ok(())
+        } else {
+            Err(StateError::new(&self.0.path, Fault::Moved))
+        }
+    }
+
+    /// Whether both are the same.
+    pub(crate) fn is_same_as(&self, other: &StateDirectory) -> bool {
+        match (fstat(&self.0.fd), fstat(&other.0.fd)) {
+            (Ok(own), Ok(other)) => (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino),
+            _ => false,
+        }
+    }
+
     /// Whether it is what is at the path still.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         match (stat(path), fstat(&self.0.fd)) {
@@ -201,8 +218,11 @@ fn open_directory(path: &Path) -> Result<OwnedFd, StateError> {
     // With a slash at its end, a link would be followed.
     let name = path.components().as_path();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    open(name, flags, Mode::empty())
-        .map_err(|errno| StateError::new(path, Fault::Call("open", errno)))
+    open(name, flags, Mode::empty()).map_err(|errno| {
+        let is_link = path.symlink_metadata().is_ok_and(|stat| stat.is_symlink());
+        let fault = if is_link { Fault::Link } else { Fault::Call("open", errno) };
+        StateError::new(path, fault)
+    })
 }
 
 /// Whether the file is none of ours, whatever is tried.

@@ -38,6 +38,10 @@ pub(super) enum Fault {
     OtherShard,
     /// Another process has held it for too long.
     Busy,
+    /// The directory is not what is at its path any more.
+    Moved,
+    /// A symbolic link.
+    Link,
 }
 
 impl StateError {
@@ -81,6 +85,10 @@ impl fmt::Display for StateError {
             Fault::Unsettled => write!(f, "\"{path}\": the last change was not settled"),
             Fault::OtherShard => write!(f, "\"{path}\": the lock is that of other names"),
             Fault::Busy => write!(f, "\"{path}\" is locked by another process"),
+            Fault::Moved => {
+                write!(f, "\"{path}\" is not the directory that NGINX has open, reload it")
+            }
+            Fault::Link => write!(f, "\"{path}\" is a symbolic link"),
         }
     }
 }

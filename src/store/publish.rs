@@ -34,6 +34,9 @@ pub(crate) struct Publication<'a> {
     pub(crate) previous: Previous,
     /// Which set must be there.
     pub(crate) expects: Expects,
+    /// A name that is new takes no room that another set of its size might need to be replaced: a
+    /// replacement is there before what it replaces goes.
+    pub(crate) leaves_room: bool,
 }
 
 /// What becomes of the set that a publication replaces.
@@ -105,7 +108,8 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
     let present = old.map_or(0, |old| old.link.unit());
     let change = Change::of(zone, publication, present)?;
     let new_name = old.is_none().then_some(name);
-    let plan = Plan { record, name: new_name, aliases: &change.added, needed };
+    let leaves_room = publication.leaves_room && old.is_none();
+    let plan = Plan { record, name: new_name, aliases: &change.added, needed, leaves_room };
     let staged = stage::run(zone, &plan, old.as_ref())?;
 
     let about = About { ticket, stat, looked: now_msec, seen, failure: 0 };

@@ -178,7 +178,7 @@ fn copy(block: &Open, offset: usize, len: usize, out: &mut Vec<u8>) -> Result<()
     if block.zone.region.read_bytes(at, len, out) { Ok(()) } else { Err(Torn) }
 }
 
-/// The latest notBefore and the earliest notAfter of the set that was linked to.
+/// The latest notBefore and the latest notAfter of the set that was linked to.
 pub(super) fn span(zone: &Zone, link: Link) -> Result<(i64, i64), Torn> {
     let block = zone.open(link, Kind::Set)?;
     let span = (block.get(NOT_BEFORE) as i64, block.get(NOT_AFTER) as i64);

@@ -17,6 +17,8 @@ pub(super) struct Plan<'a> {
     pub(super) aliases: &'a [&'a [u8]],
     /// Units when nothing of the record is there.
     pub(super) needed: u64,
+    /// As `Publication::leaves_room`.
+    pub(super) leaves_room: bool,
 }
 
 /// Blocks of a set that is not published yet.
@@ -28,6 +30,8 @@ pub(super) struct Staged {
     pub(super) name: u32,
     pub(super) aliases: Vec<u32>,
     is_fixed: bool,
+    /// Room for another set; 0 for none.
+    spare: u32,
 }
 
 impl Staged {
@@ -47,6 +51,9 @@ impl Staged {
             let intern = || blob::intern(zone, der, self.is_fixed);
             self.blobs.push(evict::until_fit(zone, blob::units_of(der), present, intern)?);
         }
+        if plan.leaves_room {
+            self.spare = alloc(set::units_of(plan.record).ok_or(Fault::Full)?)?;
+        }
         Ok(())
     }
 
@@ -60,7 +67,7 @@ impl Staged {
     }
 
     fn discard(self, zone: &Zone) -> Result<(), Fault> {
-        let units = [self.set, self.name].into_iter().chain(self.aliases);
+        let units = [self.set, self.name, self.spare].into_iter().chain(self.aliases);
         for unit in units.filter(|unit| *unit != 0) {
             arena::free(zone, unit)?;
         }
@@ -87,7 +94,13 @@ pub(super) fn run(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<St
 fn attempt(zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<Staged, Fault> {
     let mut staged = Staged::default();
     match staged.fill(zone, plan, present) {
-        Ok(()) => Ok(staged),
+        Ok(()) => {
+            let spare = std::mem::take(&mut staged.spare);
+            if spare != 0 {
+                arena::free(zone, spare)?;
+            }
+            Ok(staged)
+        }
         Err(Fault::Full) => {
             staged.discard(zone)?;
             Err(Fault::Full)
@@ -109,11 +122,13 @@ pub(super) fn without_eviction(zone: &Zone, record: &Record) -> Result<Option<St
 /// Whether the plan fits beside what stays: sets that are not evicted, and the old set, until the
 /// new one is published. If not, nothing need be evicted to find out.
 fn may_fit(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<bool, Fault> {
-    if plan.needed <= zone.get(FREE_UNITS) {
+    let set = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
+    let spare = if plan.leaves_room { set } else { 0 };
+    if plan.needed + spare <= zone.get(FREE_UNITS) {
         return Ok(true);
     }
     let units_at = |unit| u64::from(zone.header(unit).units());
-    let mut units = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
+    let mut units = set + spare;
     units += plan.name.map_or(0, |name| u64::from(name::units_of(name)));
     units += plan.aliases.iter().map(|name| u64::from(alias::units_of(name))).sum::<u64>();
     units = units.saturating_add(zone.get(FIXED_UNITS));

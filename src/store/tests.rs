@@ -100,6 +100,7 @@ fn publication<'a>(
         seen: SEEN,
         previous: Previous::Drop,
         expects: Expects::Any,
+        leaves_room: false,
     }
 }
 

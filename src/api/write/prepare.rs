@@ -1,5 +1,7 @@
 //! Whether a change may be made, and what it then is.
 
+use std::collections::HashSet;
+
 use super::{
     Change, Kind, NewSet, Prepared, PreparedKind, Refused, check_configuration, no_previous,
     note_accepted, note_refused, present_or_not_found, superseded, unusable, with_changed,
@@ -82,7 +84,7 @@ impl Change {
         let merged = serving.as_ref().filter(|_| options.add);
         let merged = merged.map(|serving| pushed.with_members_of(serving));
         let set = merged.as_ref().unwrap_or(pushed);
-        check(set, serving.as_ref(), options.force, context).inspect_err(|reply| {
+        check(set, serving.as_ref(), options, context).inspect_err(|reply| {
             note_refused(&self.name, reply, options, context);
         })?;
         if let (Some(details), Some(serving)) = (&present, &serving) {
@@ -102,8 +104,9 @@ impl Change {
             context.host.alert(format_args!("certificate \"{}\": {error}", self.name));
             Reply::problem(500, "internal error", "see the error log")
         })?;
+        let lost = lost(&set_names(serving.as_ref()), set);
         if options.dry_run {
-            let body = describe::dry_run(self.name.as_str(), &record, generation);
+            let body = describe::dry_run(self.name.as_str(), &record, generation, &lost);
             return Err(Reply::json(200, &body).into());
         }
         // What is merged with is what is replaced.
@@ -120,6 +123,7 @@ impl Change {
             stat: present.as_ref().map_or(0, |details| details.entry.stat),
             seen: context.resolver.seen_files(&self.name),
             verb: "pushed",
+            lost,
             replaces: present.map(|details| generation_of(details.generation, details.record)),
         };
         Ok(self.prepared(expects, PreparedKind::Publish(Box::new(new))))
@@ -132,9 +136,7 @@ impl Change {
             return Err(Reply::problem(404, "no such pushed set", &detail).into());
         }
         self.precondition.check(Some(details.generation))?;
-        let served = names_of_leaves(&details.record).unwrap_or_default();
-        let served = served.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
-        let kind = PreparedKind::Remove { served: served.collect() };
+        let kind = PreparedKind::Remove { served: names_of(&details.record) };
         Ok(self.prepared(Expects::Generation(details.generation), kind))
     }
 
@@ -168,6 +170,7 @@ impl Change {
             // What the files hold is what was rolled back from: they do not come back by themselves.
             seen: context.resolver.seen_files(&self.name),
             verb: "rolled back",
+            lost: lost(&names_of(&details.record), &set),
             replaces: Some(generation_of(details.generation, details.record)),
         };
         let kind = PreparedKind::Publish(Box::new(new));
@@ -205,7 +208,7 @@ fn generation_of(number: u64, record: Record) -> Generation {
 fn check(
     set: &CertificateSet,
     serving: Option<&CertificateSet>,
-    force: bool,
+    options: PutOptions,
     context: &Context<'_>,
 ) -> Result<(), Reply> {
     let now = context.host.unix_seconds();
@@ -216,21 +219,48 @@ fn check(
         return Err(unusable("the certificate is not yet valid"));
     }
     judge(set, serving, true, context.host).map_err(|bad| unusable(&bad.text))?;
-    if let Some(serving) = serving.filter(|_| !force) {
-        let mut names = serving.names().filter_map(|n| ServerName::from_operator(n.as_bytes()));
-        let mut has_names = false;
-        let covers_one = names.any(|name| {
-            has_names = true;
-            set.covers(&name)
-        });
-        if has_names && !covers_one {
-            return Err(unusable(
-                "the certificate covers none of the names of the set that it would replace; \
-                 ?force=1 replaces it all the same",
-            ));
-        }
+    if options.force {
+        return Ok(());
+    }
+    let present = set_names(serving);
+    let lost = lost(&present, set);
+    if !present.is_empty() && lost.len() == present.len() {
+        return Err(unusable(
+            "the certificate covers none of the names of the set that it would replace; \
+             ?force=1 replaces it all the same",
+        ));
+    }
+    // Who adds a key type does not mean to end a name.
+    if options.add && !lost.is_empty() {
+        let without = describe::without(&lost);
+        return Err(unusable(&format!(
+            "a set serves the names that all its certificates have: it would be{}; ?force=1 adds \
+             it all the same",
+            without.trim_start_matches(',')
+        )));
     }
     Ok(())
+}
+
+fn set_names(set: Option<&CertificateSet>) -> Vec<ServerName> {
+    let names = set.into_iter().flat_map(CertificateSet::names);
+    names.filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
+}
+
+fn names_of(record: &Record) -> Vec<ServerName> {
+    let names = names_of_leaves(record).unwrap_or_default();
+    names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
+}
+
+/// Those that a set is not good for.
+fn lost(present: &[ServerName], set: &CertificateSet) -> Vec<ServerName> {
+    let names: HashSet<&str> = set.names().collect();
+    let has = |name: &ServerName| {
+        let wildcard = name.wildcard();
+        names.contains(name.as_str())
+            || wildcard.is_some_and(|wildcard| names.contains(wildcard.as_str()))
+    };
+    present.iter().filter(|name| !has(name)).cloned().collect()
 }
 
 fn unchanged(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {

@@ -195,6 +195,7 @@ impl Model {
             now_msec: self.now,
             previous: if set.keep { Previous::Keep } else { Previous::Drop },
             expects: expected.map_or(Expects::Absent, Expects::Generation),
+            leaves_room: false,
             ..publication(name, &record, &names, ticket)
         };
         // A wrong expectation changes nothing.
