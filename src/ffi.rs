@@ -1,5 +1,6 @@
 //! OUTBOUND: safe wrappers over what we call in NGINX and OpenSSL, one file per subject.
 
+pub(crate) mod atomic;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod body;
 #[cfg(not(any(test, fuzzing)))]

@@ -4,8 +4,8 @@
 //! ever a reference to plain data, and every access has the same width: one aligned 64-bit word.
 //! An index outside of the region is answered, not trusted: a load gives 0, a store does nothing.
 
+use super::atomic::{AtomicU64, Ordering};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes in a word.
 pub(crate) const WORD: usize = 8;
@@ -161,15 +161,17 @@ fn word_of(chunk: &[u8]) -> u64 {
 #[cfg(test)]
 pub(crate) mod test_support {
     use std::sync::Mutex;
+    // Not of what a model watches.
+    use std::sync::atomic::AtomicU64 as Count;
 
     use super::*;
 
     /// What happens at a chosen store or load of a region.
     pub(crate) struct Faults {
         /// Stores that still happen before one panics: the process is killed. `u64::MAX`: all.
-        stores: AtomicU64,
+        stores: Count,
         /// Loads before `meanwhile` is done: what others do between two loads. `u64::MAX`: never.
-        loads: AtomicU64,
+        loads: Count,
         meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
@@ -178,8 +180,8 @@ pub(crate) mod test_support {
     impl Faults {
         const fn none() -> Faults {
             Faults {
-                stores: AtomicU64::new(u64::MAX),
-                loads: AtomicU64::new(u64::MAX),
+                stores: Count::new(u64::MAX),
+                loads: Count::new(u64::MAX),
                 meanwhile: Mutex::new(None),
             }
         }

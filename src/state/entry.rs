@@ -100,6 +100,21 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StateEntry, EntryError> {
     if content.0.is_empty() { Ok(entry) } else { Err(EntryError::Malformed) }
 }
 
+/// The content of an entry with what belongs around it.
+#[cfg(fuzzing)]
+pub(super) fn sealed(content: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.number(VERSION);
+    bytes.number((HEADER_SIZE + content.len() + SUM_SIZE) as u64);
+    bytes.number(7);
+    let sum = header_sum(&bytes);
+    bytes.bytes(&sum);
+    bytes.bytes(content);
+    let sum = sha256(&bytes);
+    bytes.bytes(&sum);
+    bytes
+}
+
 /// What the first bytes of a file say.
 pub(super) struct Header {
     length: u64,

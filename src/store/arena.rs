@@ -5,7 +5,7 @@
 //! lists, the `before` sizes and the count of free units follow from that chain; a repair makes
 //! them anew (`repair`), so they may be wrong after a kill.
 
-use std::sync::atomic::{Ordering, fence};
+use crate::ffi::atomic::{Ordering, fence};
 
 use super::bins;
 use super::layout::{FREE_UNITS, GENERATION, MIN_UNITS, UNIT_WORDS};

@@ -1,7 +1,7 @@
 //! The words of a zone that stand for themselves: tickets, the clear epoch, configurations. Atomic
 //! operations, one each; nothing here takes a lock.
 
-use std::sync::atomic::Ordering;
+use crate::ffi::atomic::Ordering;
 
 use super::Store;
 use super::layout::{

@@ -1,6 +1,6 @@
 //! The chains of names and aliases, as a writer walks and changes them. Locked.
 
-use std::sync::atomic::Ordering;
+use crate::ffi::atomic::Ordering;
 
 use super::layout::{
     CHANGES, FIXED_SETS, FIXED_UNITS, LAZY_SETS, PREVIOUS_SETS, PUSHED_SETS, stripe,

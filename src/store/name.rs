@@ -4,7 +4,7 @@
 //! The set's link and what is stored after it change while readers are there, by one store each.
 //! A name without a set is none to readers: it is not published yet, or it was removed.
 
-use std::sync::atomic::Ordering;
+use crate::ffi::atomic::Ordering;
 
 use super::layout::UNIT_WORDS;
 use super::word::{Kind, Link};

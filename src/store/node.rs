@@ -1,6 +1,6 @@
 //! What the chain of a bucket is made of: the blocks of names and of aliases, which begin alike.
 
-use std::sync::atomic::Ordering;
+use crate::ffi::atomic::Ordering;
 
 use super::alias;
 use super::name::{self, Name};

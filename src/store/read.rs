@@ -2,8 +2,8 @@
 //!
 //! A lookup that meets a change starts again; it never waits for the writer to finish.
 
+use crate::ffi::atomic::Ordering;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 
 use super::layout::FIXED_SETS;
 use super::name::{self, Name};

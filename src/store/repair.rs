@@ -4,7 +4,7 @@
 //! Readers go on meanwhile: names are cut off by one store each, blocks that they may be in are
 //! told to be gone before they are wiped. A repair that is killed leaves less to do for the next.
 
-use std::sync::atomic::Ordering;
+use crate::ffi::atomic::Ordering;
 
 use super::index::{self, Chain};
 use super::layout::{
@@ -24,7 +24,7 @@ pub(super) fn run(zone: &Zone) -> bool {
         return false;
     };
     zone.set(BUSY, 1);
-    std::sync::atomic::fence(Ordering::SeqCst);
+    crate::ffi::atomic::fence(Ordering::SeqCst);
 
     if marks.find_starts().is_ok() {
         marks.prune();

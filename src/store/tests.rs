@@ -9,6 +9,8 @@ mod interleaved;
 mod kill;
 mod model;
 mod previous;
+#[cfg(any(loom, shuttle))]
+mod scheduled;
 mod secrets;
 mod served;
 mod size;

@@ -1,6 +1,6 @@
 //! Writing, by whoever holds the zone's lock.
 
-use std::sync::atomic::{Ordering, fence};
+use crate::ffi::atomic::{Ordering, fence};
 
 use super::index::{self, Spot};
 use super::layout::{BUSY, UNIT_BYTES};

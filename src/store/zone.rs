@@ -1,6 +1,6 @@
 //! The region with its layout: blocks by unit number, for readers and writers alike.
 
-use std::sync::atomic::{Ordering, fence};
+use crate::ffi::atomic::{Ordering, fence};
 
 use super::layout::{FIRST_UNIT, Geometry, MIN_UNITS, STRIPES, UNIT_WORDS};
 use super::word::{Header, Kind, Link};

@@ -5,6 +5,7 @@
 //! tlsload rotate ADDR CLEAR_ADDR DIRECTORY NAME ROTATIONS HANDSHAKES THREADS
 //! tlsload swap ADDR DIRECTORY NAME WAY SWAPS SETTLE_EVERY BOUND_SECONDS
 //! tlsload pushes ADDR API_SOCKET PUSHES NAMES CLIENTS HANDSHAKERS
+//! tlsload refused ADDR FIRST|same COUNT THREADS         unknown names: from uFIRST on, or one
 //! tlsload pairs DIRECTORY COUNT                         n0.test to nCOUNT.test
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
@@ -13,6 +14,7 @@
 //! pushed. They print one line; the exit status is 1 when anything was not as it should be.
 
 mod pushes;
+mod refused;
 mod rotate;
 mod swap;
 
@@ -142,6 +144,9 @@ fn main() -> ExitCode {
             let (addr, tls12) = (address(addr), rest.contains(&"tls12"));
             handshakes(addr, &names, number(count), number(threads), tls12)
         }
+        ["refused", addr, first, count, threads] => {
+            refused::run(address(addr), first.parse().ok(), number(count), number(threads))
+        }
         ["pairs", directory, count] => {
             for i in 0..number(count) {
                 let (certificate, key) = rotate::pair(&format!("n{i}.test"), i);
@@ -185,7 +190,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tlsload handshakes | rotate | swap | pushes | pairs ...: see src/main.rs"
+                "usage: tlsload handshakes | rotate | swap | pushes | refused | pairs ...: see src/main.rs"
             );
             false
         }
