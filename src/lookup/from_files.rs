@@ -44,6 +44,9 @@ pub(super) struct Good {
     pub(super) changed: bool,
     /// In the zone; otherwise it serves from this worker's cache.
     pub(super) is_published: bool,
+    /// The zone has it with a ticket that is no earlier than this read's: what another worker read
+    /// before cannot take its place.
+    pub(super) is_stamped: bool,
 }
 
 impl Resolver {
@@ -111,11 +114,11 @@ impl Resolver {
         let same = present.as_ref().filter(|(_, p)| is_lazy && p.digest == digest);
         if let Some((id, parsed)) = same {
             // The same files again: nothing to parse.
-            if let Some(mut writer) = self.writer(host) {
-                writer.restamp(candidate.as_str(), *id, ticket, stat, look.now);
-            }
-            let is_published = true;
-            return Ok(Good { parsed: Rc::clone(parsed), changed: false, is_published });
+            let is_stamped = self.writer(host).is_some_and(|mut writer| {
+                writer.restamp(candidate.as_str(), *id, ticket, stat, look.now)
+            });
+            let parsed = Rc::clone(parsed);
+            return Ok(Good { parsed, changed: false, is_published: true, is_stamped });
         }
 
         let set = self.settings.files.check(&files, &mut self.parser).map_err(BadSet::of_files)?;
@@ -143,7 +146,7 @@ impl Resolver {
             .to_record(Source::Lazy, digest)
             .map_err(|e| BadSet::new(Reason::Other, e.to_string()))?;
         let parsed = Parsed::new(candidate.clone(), set, digest);
-        let mut good = Good { parsed, changed: true, is_published: false };
+        let mut good = Good { parsed, changed: true, is_published: false, is_stamped: false };
 
         let Some(mut writer) = self.writer(look.host) else { return Ok(good) };
         let publication = Publication {
@@ -173,6 +176,7 @@ impl Resolver {
                 self.settings.files.note_directories(&self.store);
                 self.cache.insert_parsed(id, &good.parsed);
                 good.is_published = true;
+                good.is_stamped = true;
                 let is_full = self.store.stats().evictions != evictions;
                 if is_full && self.report_once(&("full", self.configuration)) {
                     look.host.warn(format_args!(
@@ -189,6 +193,7 @@ impl Resolver {
                     if let Some(parsed) = self.parsed(candidate, entry.id, look.host) {
                         good.parsed = parsed;
                         good.is_published = true;
+                        good.is_stamped = true;
                     }
                 }
             }

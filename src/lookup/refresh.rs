@@ -99,8 +99,9 @@ impl Resolver {
                 continue;
             }
             self.forget_bad(&candidate, &look);
-            if good.changed && !good.is_published {
-                // Not in the zone, for want of room or of the lock: every worker has to read.
+            if !good.is_stamped {
+                // The zone does not have it, or not that it was read just now, for want of room or of
+                // the lock: every worker has to read, and what one has read before is stale.
                 self.store.clear();
             }
             return Ok(Refreshed { parsed: good.parsed, changed: good.changed });

@@ -432,3 +432,38 @@ fn a_refresh_looks_at_the_files_of_what_serves() {
     assert_eq!(test.served("b.test"), Some(file));
     assert_eq!(test.entry().source, Source::Startup);
 }
+
+/// A worker that read other files before the answer of a clear publishes them after it.
+#[test]
+fn what_was_read_before_a_refresh_is_stale_after_it() {
+    for is_locked in [false, true] {
+        let mut test = Test::new();
+        let file = test.write(&["a.test"]);
+        assert_eq!(test.served("a.test"), Some(file));
+        let early = test.store.next_ticket();
+        test.host.is_locked.store(is_locked, Ordering::Relaxed);
+        let refreshed = test.workers[0].refresh(&name("a.test"), &test.host).ok().unwrap();
+        assert!(!refreshed.changed);
+        test.host.is_locked.store(false, Ordering::Relaxed);
+
+        let (cert, key) = pair(&p256(), &Leaf::default());
+        let body = [cert, key].concat();
+        let set = CertificateSet::from_bundle(&body, &mut Parser::new()).unwrap();
+        let record = set.to_record(Source::Lazy, [9; 16]).unwrap();
+        let publication = Publication {
+            name: "a.test",
+            record: &record,
+            served: &[],
+            ticket: early,
+            now_msec: test.host.msec.get(),
+            stat: 0,
+            generation: early,
+            seen: 0,
+            previous: Previous::Drop,
+            expects: Expects::Any,
+            leaves_room: false,
+        };
+        let _ = test.store.write(&test.host).unwrap().publish(&publication);
+        assert_eq!(test.served("a.test"), Some(file), "{is_locked}");
+    }
+}
