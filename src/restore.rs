@@ -45,26 +45,22 @@ pub(crate) struct Memory<'a> {
     pub(crate) host: &'a dyn Host,
 }
 
-/// Of which pushed sets the directory tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Of those that it has.
-    Present,
-    /// Of all: one that it does not have was removed by the owner before, which is gone.
-    All,
-}
-
 /// Brings all entries to the zone that it does not have, in the master.
 pub(crate) fn restore(
     durable: &Durable,
-    told: Told,
     store: &Store,
     host: &dyn Host,
 ) -> Result<(), RestoreError> {
     let fixed = store.fixed_bytes();
     let mut need = Need::new();
     let (mut restored, mut is_full, mut is_locked) = (0, false, false);
-    let found = load(durable, store, host, &mut |entry| {
+    for (name, generation) in durable.directory().removed().map_err(RestoreError::State)? {
+        match patient_writer(store, host) {
+            Some(mut writer) => remove_older(&name, generation, store, &mut writer),
+            None => return Err(RestoreError::Locked),
+        }
+    }
+    load(durable, store, host, &mut |entry| {
         let served = names(&entry.current);
         need.add(entry.name.as_str(), &entry.current.record, &strs(&served));
         if is_full || is_locked {
@@ -82,14 +78,6 @@ pub(crate) fn restore(
     if is_full {
         return Err(RestoreError::TooSmall(TooSmall::new(fixed + need.bytes())));
     }
-    if told == Told::All {
-        for name in pushed_but_not(&found, store) {
-            match patient_writer(store, host) {
-                Some(mut writer) => drop(writer.remove(name.as_str())),
-                None => is_locked = true,
-            }
-        }
-    }
     if is_locked {
         return Err(RestoreError::Locked);
     }
@@ -99,45 +87,50 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// Reads all entries; the names that have one, in order. What cannot be read is in the log, and is left
-/// alone: its set, too.
+/// Reads all entries. What cannot be read is in the log, and is left alone: its set, too.
 fn load(
     durable: &Durable,
     store: &Store,
     host: &dyn Host,
     visit: &mut dyn FnMut(StateEntry),
-) -> Result<Vec<ServerName>, StateError> {
-    let mut found = Vec::new();
+) -> Result<(), StateError> {
     durable.directory().load(&mut |loaded| match loaded {
         Loaded::Entry(entry) => {
             store.start_clock(entry.current.number);
-            found.push(entry.name.clone());
             visit(entry);
         }
-        Loaded::Skipped { name, error } => {
+        Loaded::Skipped(error) => {
             store.add(Counter::StateErrors, 1);
             host.warn(format_args!("{error}; it is skipped"));
-            found.extend(name);
         }
-    })?;
-    found.sort_unstable();
-    Ok(found)
+    })
 }
 
-/// The pushed sets of the zone that are none of these.
-fn pushed_but_not(found: &[ServerName], store: &Store) -> Vec<ServerName> {
-    let names = store.names().into_iter().filter(|(_, entry)| entry.source == Source::Pushed);
-    let names = names.filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()));
-    names.filter(|name| found.binary_search(name).is_err()).collect()
+/// Removes a pushed set of this generation or an earlier one.
+fn remove_older(name: &ServerName, generation: u64, store: &Store, writer: &mut Writer<'_>) {
+    let is_pushed = matches!(
+        store.find(name.as_str()), Lookup::Found(present) if present.source == Source::Pushed
+    );
+    let present = store.generation(name.as_str());
+    if is_pushed && matches!(present, Lookup::Found(present) if present <= generation) {
+        writer.remove(name.as_str());
+    }
 }
 
-/// Brings all pushed sets of the zone to a directory that it did not have before, in the master.
-/// What cannot be written is in the log.
+/// Brings the pushed sets of the zone to the directory that it does not have, in the master: because the
+/// directory is another one, or was emptied. What cannot be written is in the log.
 pub(crate) fn save(durable: &Durable, store: &Store, host: &dyn Host) {
-    let is_pushed = |source| source == Source::Pushed;
-    for (name, _) in store.names().into_iter().filter(|(_, entry)| is_pushed(entry.source)) {
-        let Some(name) = ServerName::from_operator(name.as_bytes()) else { continue };
-        let deadline = Instant::now() + PATIENCE;
+    // Without a list of the directory, each is looked for.
+    let there = durable.directory().entries().unwrap_or_default();
+    let is_missing = |name: &ServerName| there.binary_search(name).is_err();
+    let pushed = store.names().into_iter().filter(|(_, entry)| entry.source == Source::Pushed);
+    let names = pushed.filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()));
+    let missing: Vec<ServerName> = names.filter(is_missing).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    for name in missing {
         if let Err(text) = save_one(durable, &name, deadline, store) {
             store.add(Counter::StateErrors, 1);
             host.error(format_args!(
@@ -164,7 +157,9 @@ fn save_one(
     }
     let shard = durable.directory().lock_until(name, deadline).map_err(|e| e.to_string())?;
     let mut shard = shard.ok_or("another process is writing for too long")?;
-    shard.settle().map_err(|e| e.to_string())?;
+    if shard.unsettled().map_err(|e| e.to_string())?.is_some() {
+        return Err("the last change to its lock is not settled".to_owned());
+    }
     let on_disk = shard.generation(name).map_err(|e| e.to_string())?;
     if on_disk.is_some_and(|there| there >= details.generation) {
         return Ok(());

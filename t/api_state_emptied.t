@@ -44,10 +44,19 @@ is($t->push_set($_)->{status}, 201, 'pushed') for @pairs;
 
 # emptied under a running NGINX
 
-empty("$d/state");
-ok(wait_for(15, sub { -e "$d/state/a.test" && -e "$d/state/c.test" }), 'an emptied directory is filled again');
-serves('when it was emptied');
-is(scalar(my @lines = $t->log_lines(qr/\[warn\].*directory was emptied/)), 1, 'which is told once');
+for my $files ('all', 'entries') {
+	empty("$d/state", $files eq 'all' ? () : ('-name', '[a-z]*'));
+	sleep 5;
+	serves("when it was emptied: $files");
+	if ($files eq 'all') {
+		my $got = $t->push_set($pairs[0]);
+		is($got->{status}, 503, 'what is pushed could not be kept') or diag($got->{all});
+		is(scalar(my @lines = $t->log_lines(qr/\[error\].*was emptied, reload NGINX/)), 1, 'which is told once');
+	}
+	ok($t->reload(), 'a reload');
+	ok(-e "$d/state/a.test" && -e "$d/state/c.test", "after which it has what is served: $files");
+	is($t->push_set($pairs[0])->{status}, 200, 'and takes pushes');
+}
 $t->stop();
 $t->start(daemon => 1);
 serves('after a restart');
@@ -92,8 +101,8 @@ close $slow;
 $t->done();
 
 sub empty {
-	my ($directory) = @_;
-	run_command('find', $directory, '-mindepth', 1, '-delete');
+	my ($directory, @which) = @_;
+	run_command('find', $directory, '-mindepth', 1, @which, '-delete');
 	return;
 }
 

@@ -61,6 +61,7 @@ my %operations = (
 );
 
 my ($kills, $repairs) = (0, 0);
+my $of_repair = repair_stores();
 for my $what (sort keys %operations) {
 	my ($do, $may_serve, $prepare) = @{ $operations{$what} };
 	begin($prepare);
@@ -80,7 +81,7 @@ for my $what (sort keys %operations) {
 		$kills++;
 		if ($kills % 2) {
 			# the next writer repairs; it is killed as well, somewhere
-			$t->arm(37 * $point % 150);
+			$t->arm(37 * $point % $of_repair);
 			$t->push_set($other);
 			$repairs++ if $t->struck();
 			$t->disarm();
@@ -103,6 +104,15 @@ $t->allow_alert(qr/exited on signal 9|shared memory zone "certs" was locked by/)
 $t->done();
 
 ###############################################################################
+
+# How many stores a repair has, with the push that it comes before.
+sub repair_stores {
+	begin();
+	$t->arm(60);
+	$t->push_set($new);
+	$t->struck() or die 'nobody was killed';
+	return $t->stores_of(sub { $t->push_set($other) });
+}
 
 sub used { return $t->api('GET', '')->{json}{bytes_used} }
 

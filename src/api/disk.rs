@@ -154,13 +154,15 @@ fn lock(durable: &Durable, name: &ServerName, turn: Turn) -> Result<Outcome, Sta
     let Some(shard) = durable.directory().lock(name)? else { return Ok(Outcome::Held) };
     durable.directory().check_place()?;
     // Under the lock: an instance that takes the directory over waits for those that hold one.
-    if durable.ownership()? != Ownership::Mine {
-        return Ok(Outcome::NotOwner);
+    match durable.ownership()? {
+        Ownership::Mine => {}
+        Ownership::Nobody => durable.directory().emptied()?,
+        Ownership::Other | Ownership::Dead => return Ok(Outcome::NotOwner),
     }
     let unsettled = match shard.unsettled()? {
         Some(name) => {
-            let entry = shard.read(&name)?;
-            Some((name, entry))
+            // One that cannot be read is skipped, and what memory has stays.
+            shard.read(&name).ok().map(|entry| (name, entry))
         }
         None => None,
     };

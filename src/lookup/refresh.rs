@@ -121,6 +121,7 @@ impl Resolver {
     ) -> Result<Option<Refreshed>, RefreshError> {
         let wildcard = name.wildcard();
         let mut changed = false;
+        let begun = self.store.next_ticket();
         'search: for _ in 0..MOST_CHANGES {
             let sets = in_order(&self.store, name, wildcard.as_ref());
             for set in sets.ok_or(RefreshError::Busy)? {
@@ -128,7 +129,7 @@ impl Resolver {
                 let present = Some(&set.entry);
                 let look = LookContext { name, present, stamps, now, patience: 0, host };
                 match self.read_beside(&own, &set.entry, &look) {
-                    Ok(Beside::Stays { .. }) => {}
+                    Ok(Beside::Stays { .. }) => self.clear_if_older(&own, begun),
                     Ok(Beside::Changed | Beside::Own(_)) => {
                         changed = true;
                         continue 'search;
@@ -146,5 +147,16 @@ impl Resolver {
             return Ok(None);
         }
         Err(RefreshError::Busy)
+    }
+
+    /// A look that could not be noted leaves a set that another worker, which read its files before,
+    /// would replace.
+    fn clear_if_older(&self, own: &ServerName, ticket: u64) {
+        match self.store.find(own.as_str()) {
+            Lookup::Found(entry) if entry.ticket >= ticket => {}
+            _ => {
+                self.store.clear();
+            }
+        }
     }
 }

@@ -39,10 +39,8 @@ pub(super) enum Opened {
     /// What the zone has of it in the running cycle.
     #[default]
     Kept,
-    /// Something else.
+    /// Something else, or what another instance has left that took it over from this zone.
     Anew,
-    /// What another instance has left that took it over from this zone, and is gone.
-    TakenOver,
 }
 
 /// Why the directory cannot be used.
@@ -112,7 +110,6 @@ impl StateConf {
         let is_test = unsafe { ngx_test_config } != 0;
         // SAFETY: the cycle is being initialised, its configuration was read.
         let owner = unsafe { workers_uid(self.cycle) };
-        let mut opened = Opened::Anew;
         if let Some(open) = self.of_running_cycle(zone) {
             let directory = open.durable.directory();
             // What would fail at a start fails now.
@@ -126,8 +123,7 @@ impl StateConf {
                         *self.open.borrow_mut() = Some(open);
                         return Ok(Opened::Kept);
                     }
-                    Ownership::Dead => opened = Opened::TakenOver,
-                    Ownership::Nobody => {}
+                    Ownership::Dead | Ownership::Nobody => {}
                 }
             }
         }
@@ -155,7 +151,7 @@ impl StateConf {
             OpenState { durable, instance: RefCell::new(Some(instance)) }
         };
         *self.open.borrow_mut() = Some(Rc::new(open));
-        Ok(opened)
+        Ok(Opened::Anew)
     }
 
     /// What is one directory may have two paths.

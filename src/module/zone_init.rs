@@ -19,8 +19,9 @@ use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::{self, SharedZone};
 use crate::host::Host;
 use crate::lookup::Load;
-use crate::restore::{self, RestoreError, Told};
+use crate::restore::{self, RestoreError};
 use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
+use crate::state::{Durable, Ownership};
 use crate::store::{self, Store, StoreError};
 use crate::takeover::take_over;
 
@@ -177,7 +178,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
         ));
     }
     if let Some(durable) = zone.durable() {
-        restore::restore(&durable, told(opened), &store, &host)?;
+        restore::restore(&durable, &store, &host)?;
     }
     let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
     match load {
@@ -279,7 +280,10 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     if opened != Opened::Kept {
         // A change of theirs that had begun is made.
         drop(patient_writer(&store, &host));
-        bring_state(zone, opened, &store, &host);
+        bring_state(zone, &store, &host);
+    }
+    if let Some(durable) = zone.durable() {
+        save_missing(&durable, &store, &host);
     }
     if zone.settings.load != Load::Lazy {
         if let Some(mut writer) = patient_writer(&store, &host) {
@@ -307,17 +311,20 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     }
 }
 
-/// A zone that serves now gets what its directory holds, and one that is new to it what the zone holds.
-fn bring_state(zone: &ZoneConf, opened: Opened, store: &Store, host: &ZoneHost<'_>) {
+/// A zone that serves now gets what its directory holds.
+fn bring_state(zone: &ZoneConf, store: &Store, host: &ZoneHost<'_>) {
     let Some(durable) = zone.durable() else { return };
-    if let Err(error) = restore::restore(&durable, told(opened), store, host) {
+    if let Err(error) = restore::restore(&durable, store, host) {
         host.error(format_args!("{}", Failure::from(error)));
-    }
-    if opened == Opened::Anew {
-        restore::save(&durable, store, host);
     }
 }
 
-fn told(opened: Opened) -> Told {
-    if opened == Opened::TakenOver { Told::All } else { Told::Present }
+/// The directory gets what the zone holds, unless another instance writes to it.
+fn save_missing(durable: &Durable, store: &Store, host: &ZoneHost<'_>) {
+    if durable.ownership() == Ok(Ownership::Mine) {
+        restore::save(durable, store, host);
+        if durable.directory().has_other_instance() == Ok(false) {
+            let _ = durable.directory().forget_removed();
+        }
+    }
 }

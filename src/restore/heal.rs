@@ -1,16 +1,13 @@
 //! What workers look after, from their timer: what writers left that died, and the directory itself
 //! where its owner has. Nothing of it waits for another process.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::replaced::forget;
-use super::{Memory, NotBrought, bring, load, pushed_but_not, report, save_one};
+use super::{Memory, NotBrought, bring, load, remove_older, report};
 use crate::server_name::ServerName;
 use crate::state::{Durable, Ownership, StateEntry, StateError};
 use crate::store::Counter;
-
-/// How long a piece of what may be long keeps the worker from its handshakes.
-const PIECE: Duration = Duration::from_millis(20);
 
 /// How often a zone is tried that another process is writing to, and how long it waits in between.
 const ATTEMPTS: u32 = 20;
@@ -21,15 +18,13 @@ const PAUSE: Duration = Duration::from_micros(200);
 pub(crate) struct Healer {
     /// The names whose files took the place of what was pushed, which may be on disk still.
     replaced: Vec<ServerName>,
-    /// The directory was emptied: all pushed sets after this one are to be written again.
-    saving: Option<Saving>,
+    /// How often the directory is read once more after it was taken over.
+    rereads: u32,
 }
 
-/// How far that has got.
-#[derive(Default)]
-struct Saving {
-    after: Option<String>,
-}
+/// Workers of a master that is dead may have begun a change before they could see that they may not; by
+/// then it is made.
+const REREADS: u32 = 2;
 
 impl Healer {
     pub(crate) fn add_replaced(&mut self, names: impl IntoIterator<Item = ServerName>) {
@@ -45,7 +40,8 @@ impl Healer {
         }
         let healed = match durable.ownership() {
             Ok(Ownership::Mine) => self.look_after(durable, memory),
-            Ok(Ownership::Dead | Ownership::Nobody) => self.take_over(durable, memory),
+            Ok(Ownership::Dead) => self.take_over(durable, memory),
+            Ok(Ownership::Nobody) => durable.directory().emptied(),
             Ok(Ownership::Other) => Ok(()),
             Err(error) => Err(error),
         };
@@ -62,51 +58,21 @@ impl Healer {
                 break;
             }
         }
-        self.save_some(durable, memory);
+        if self.rereads > 0 && bring_all(durable, memory)? {
+            self.rereads -= 1;
+        }
         Ok(())
     }
 
-    /// The owner is gone, whose changes are in the directory alone; or nobody is the owner, so that
-    /// somebody has emptied the directory: that removes no set.
+    /// The owner is gone, whose changes are in the directory alone.
     fn take_over(&mut self, durable: &Durable, memory: Memory<'_>) -> Result<(), StateError> {
-        let mut is_emptied = false;
-        let taken = durable.take_over_if_dead(|ownership| {
-            is_emptied = ownership == Ownership::Nobody;
-            bring_all(durable, is_emptied, memory)
-        })?;
-        if taken && is_emptied {
-            self.saving = Some(Saving::default());
-            memory.host.warn(format_args!(
-                "the state directory was emptied: pushed certificates are written to it again"
-            ));
-        } else if taken {
+        if durable.take_over_if_dead(|| bring_all(durable, memory))? {
+            self.rereads = REREADS;
             memory
                 .host
                 .notice(format_args!("the state directory is taken over: its owner is gone"));
         }
         Ok(())
-    }
-
-    fn save_some(&mut self, durable: &Durable, memory: Memory<'_>) {
-        let Memory { store, host, .. } = memory;
-        let Some(saving) = &mut self.saving else { return };
-        let end = Instant::now() + PIECE;
-        while Instant::now() < end {
-            let names = store.page(saving.after.as_deref(), 16);
-            let Some(last) = names.last() else {
-                self.saving = None;
-                return;
-            };
-            saving.after = Some(last.clone());
-            for name in names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())) {
-                if let Err(text) = save_one(durable, &name, Instant::now(), store) {
-                    store.add(Counter::StateErrors, 1);
-                    host.error(format_args!(
-                        "certificate \"{name}\" is not in the state directory: {text}"
-                    ));
-                }
-            }
-        }
     }
 }
 
@@ -119,7 +85,14 @@ fn settle_all(durable: &Durable, memory: Memory<'_>) -> Result<(), StateError> {
             return Ok(());
         }
         let brought = match shard.unsettled()? {
-            Some(name) => bring(&name, shard.read(&name)?.as_ref(), memory),
+            Some(name) => match shard.read(&name) {
+                Ok(entry) => bring(&name, entry.as_ref(), memory),
+                // As at a start: it is skipped, and what memory has stays.
+                Err(error) => {
+                    report(&error, memory.store, memory.host);
+                    Ok(())
+                }
+            },
             None => Ok(()),
         };
         if brought.is_ok() {
@@ -129,32 +102,46 @@ fn settle_all(durable: &Durable, memory: Memory<'_>) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Brings all entries to the zone; sets without one are removed, unless the directory was emptied. False
-/// when others were writing to the zone: to be tried again.
-fn bring_all(durable: &Durable, is_emptied: bool, memory: Memory<'_>) -> Result<bool, StateError> {
+/// Brings all entries to the zone, and removes what was removed: sets that have no entry for any other
+/// reason stay. False when others were writing to the zone: to be tried again.
+fn bring_all(durable: &Durable, memory: Memory<'_>) -> Result<bool, StateError> {
     let Memory { store, host, .. } = memory;
+    for (name, generation) in durable.directory().removed()? {
+        if !remove_at_last(&name, generation, memory) {
+            return Ok(false);
+        }
+    }
     let mut is_done = true;
-    let mut try_to_bring = |name: &ServerName, entry: Option<&StateEntry>| {
+    load(durable, store, host, &mut |entry| {
         // After one that failed, all is done again.
         if !is_done {
             return;
         }
-        match bring_at_last(name, entry, memory) {
+        match bring_at_last(&entry.name, Some(&entry), memory) {
             Ok(()) => {}
             Err(NotBrought::Busy) => is_done = false,
             Err(NotBrought::Full) => {
                 store.add(Counter::StateErrors, 1);
-                host.error(format_args!("certificate \"{name}\" has no room"));
+                host.error(format_args!("certificate \"{}\" has no room", entry.name));
             }
         }
-    };
-    let found = load(durable, store, host, &mut |entry| try_to_bring(&entry.name, Some(&entry)))?;
-    if !is_emptied {
-        for name in pushed_but_not(&found, store) {
-            try_to_bring(&name, None);
-        }
-    }
+    })?;
     Ok(is_done)
+}
+
+fn remove_at_last(name: &ServerName, generation: u64, memory: Memory<'_>) -> bool {
+    let Memory { store, configuration, host } = memory;
+    for _ in 0..ATTEMPTS {
+        if let Some(mut writer) = store.write(host.lock()) {
+            if store.configuration() != configuration {
+                return false;
+            }
+            remove_older(name, generation, store, &mut writer);
+            return true;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    false
 }
 
 fn bring_at_last(

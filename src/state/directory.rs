@@ -31,11 +31,8 @@ struct Inner {
 /// What a file in the directory turned out to be.
 pub(crate) enum Loaded {
     Entry(StateEntry),
-    /// Nothing that could be used; the error names the file, which may be the entry of `name`.
-    Skipped {
-        name: Option<ServerName>,
-        error: StateError,
-    },
+    /// Nothing that could be used; the error names the file.
+    Skipped(StateError),
 }
 
 impl StateDirectory {
@@ -64,6 +61,12 @@ impl StateDirectory {
         if !directory.names()?.is_empty() {
             return Err(StateError::new(path, Fault::Call("mkdir", Errno::EXIST)));
         }
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            // What is in it is synced with it; this is its own name.
+            if let Ok(parent) = open(parent, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                let _ = fsync(parent);
+            }
+        }
         if own != owner {
             fchown(directory.fd(), Some(Uid::from_raw(owner)), None).map_err(failed("fchown"))?;
         }
@@ -77,25 +80,24 @@ impl StateDirectory {
 
     /// Fails when something else is at its path: what is written here would not be found there.
     pub(crate) fn check_place(&self) -> Result<(), StateError> {
-        if self.is_at(&self.0.path) {
-            Ok(())
-        } else {
-            Err(StateError::new(&self.0.path, Fault::Moved))
-        }
+        let is_moved = match (stat(&self.0.path), fstat(&self.0.fd)) {
+            (Ok(there), Ok(own)) => (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino),
+            (Err(errno), _) => matches!(errno, Errno::NOENT | Errno::NOTDIR),
+            // This user may not look there; the master, which could, had it open.
+            (Ok(_), Err(_)) => false,
+        };
+        if is_moved { Err(StateError::new(&self.0.path, Fault::Moved)) } else { Ok(()) }
+    }
+
+    /// The error of one that has lost its files while NGINX runs.
+    pub(crate) fn emptied(&self) -> Result<(), StateError> {
+        Err(StateError::new(&self.0.path, Fault::Emptied))
     }
 
     /// Whether both are the same.
     pub(crate) fn is_same_as(&self, other: &StateDirectory) -> bool {
         match (fstat(&self.0.fd), fstat(&other.0.fd)) {
             (Ok(own), Ok(other)) => (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino),
-            _ => false,
-        }
-    }
-
-    /// Whether it is what is at the path still.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
-        match (stat(path), fstat(&self.0.fd)) {
-            (Ok(there), Ok(own)) => (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino),
             _ => false,
         }
     }
@@ -112,9 +114,7 @@ impl StateDirectory {
                 Ok(Some(entry)) => visit(Loaded::Entry(entry)),
                 // It was removed meanwhile.
                 Ok(None) => {}
-                Err(error) => {
-                    visit(Loaded::Skipped { name: ServerName::from_operator(&name), error });
-                }
+                Err(error) => visit(Loaded::Skipped(error)),
             }
         }
         Ok(())
@@ -180,6 +180,30 @@ impl StateDirectory {
     pub(crate) fn sync_all(&self) -> Result<(), StateError> {
         syncfs(&self.0.fd)
             .map_err(|errno| StateError::new(&self.0.path, Fault::Call("syncfs", errno)))
+    }
+
+    /// The sets that were removed while another instance lived, and which generation at the most.
+    pub(crate) fn removed(&self) -> Result<Vec<(ServerName, u64)>, StateError> {
+        let mut removed = Vec::new();
+        for file in self.names()? {
+            let Some(name) = file.strip_prefix(shard::REMOVED.as_bytes()) else { continue };
+            let Some(name) = ServerName::from_operator(name) else { continue };
+            let Some(open) = OwnFile::open(self, &file, OFlags::RDONLY)? else { continue };
+            let text = open.read(32)?;
+            let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+            removed.extend(number.map(|number| (name, number)));
+        }
+        Ok(removed)
+    }
+
+    /// Forgets what was removed, for who has no other instance beside it.
+    pub(crate) fn forget_removed(&self) -> Result<(), StateError> {
+        for file in self.names()? {
+            if file.starts_with(shard::REMOVED.as_bytes()) {
+                own_file::remove(self, &file)?;
+            }
+        }
+        Ok(())
     }
 
     /// The NAMEs that have an entry, or what might be one, in order.

@@ -55,7 +55,7 @@ impl Durable {
     /// As `take_over_if_dead()`.
     pub(crate) fn take_over_if_dead(
         &self,
-        load: impl FnOnce(Ownership) -> Result<bool, StateError>,
+        load: impl FnOnce() -> Result<bool, StateError>,
     ) -> Result<bool, StateError> {
         take_over_if_dead(&self.directory, &self.instance, load)
     }

@@ -40,6 +40,8 @@ pub(super) enum Fault {
     Busy,
     /// The directory is not what is at its path any more.
     Moved,
+    /// Somebody else has removed files of it.
+    Emptied,
     /// A symbolic link.
     Link,
 }
@@ -87,6 +89,9 @@ impl fmt::Display for StateError {
             Fault::Busy => write!(f, "\"{path}\" is locked by another process"),
             Fault::Moved => {
                 write!(f, "\"{path}\" is not the directory that NGINX has open, reload it")
+            }
+            Fault::Emptied => {
+                write!(f, "\"{path}\" was emptied, reload NGINX to have its sets written again")
             }
             Fault::Link => write!(f, "\"{path}\" is a symbolic link"),
         }

@@ -144,21 +144,20 @@ pub(crate) fn owner(directory: &StateDirectory, my_name: &str) -> Result<Ownersh
     Ok(if is_free(directory, &name)? { Ownership::Dead } else { Ownership::Other })
 }
 
-/// Makes the instance of that name the owner when there is none that lives, once `load` has read the
+/// Makes the instance of that name the owner when the one that was is dead, once `load` has read the
 /// directory: who dies in the middle of that, or has it return false, leaves it to the next. Of two
 /// that try, one does; false when it was the other, or is one that lives.
 pub(crate) fn take_over_if_dead(
     directory: &StateDirectory,
     my_name: &str,
-    load: impl FnOnce(Ownership) -> Result<bool, StateError>,
+    load: impl FnOnce() -> Result<bool, StateError>,
 ) -> Result<bool, StateError> {
     let Some(claim) = Claim::take(directory)? else { return Ok(false) };
     match owner(directory, my_name)? {
         Ownership::Mine => Ok(true),
         Ownership::Other => Ok(false),
-        found @ (Ownership::Dead | Ownership::Nobody) => {
-            Ok(load(found)? && claim.make_owner(my_name).map(|()| true)?)
-        }
+        Ownership::Nobody => Ok(false),
+        Ownership::Dead => Ok(load()? && claim.make_owner(my_name).map(|()| true)?),
     }
 }
 
@@ -236,6 +235,17 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.lock.unlock();
+    }
+}
+
+impl StateDirectory {
+    /// Whether more than one instance lives.
+    pub(crate) fn has_other_instance(&self) -> Result<bool, StateError> {
+        let mut living = 0;
+        for name in self.names()?.iter().filter(|name| is_instance(name)) {
+            living += u32::from(!is_free(self, name)?);
+        }
+        Ok(living > 1)
     }
 }
 

@@ -17,6 +17,8 @@ use super::own_file::{self, OwnFile};
 use crate::server_name::ServerName;
 
 const LOCK: &str = ".lock-";
+/// The NAME of a set that was removed while another instance lived follows.
+pub(super) const REMOVED: &str = ".removed-";
 /// What all files begin with that are of no use when their writer is gone.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
@@ -256,10 +258,23 @@ impl Shard {
             _ => {}
         }
         self.mark(name)?;
+        let noted = self.note_removed(name, generation);
+        self.unmark_if_failed(noted)?;
         let removed = own_file::remove(&self.directory, name.as_str().as_bytes());
         let was_there = self.unmark_if_failed(removed)?;
         self.sync_directory(flush)?;
         Ok(if was_there { Removed::Done } else { Removed::Absent })
+    }
+
+    /// For another instance, which has the set in memory and may take the directory over: what is
+    /// absent may be so for any reason.
+    fn note_removed(&self, name: &ServerName, generation: u64) -> Result<(), StateError> {
+        if !self.directory.has_other_instance()? {
+            return Ok(());
+        }
+        let file = format!("{REMOVED}{name}").into_bytes();
+        let text = generation.to_string();
+        own_file::replace(&self.directory, &file, &self.id.temporary_file(), text.as_bytes(), false)
     }
 
     fn sync_directory(&self, flush: Flush) -> Result<(), StateError> {

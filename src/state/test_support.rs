@@ -97,7 +97,7 @@ pub(super) fn loaded(state: &StateDirectory, path: &std::path::Path) -> Vec<Stri
         .load(&mut |file| {
             loaded.push(match file {
                 Loaded::Entry(entry) => format!("{} {}", entry.name, entry.current.number),
-                Loaded::Skipped { error, .. } => error.to_string().replace(&prefix, ""),
+                Loaded::Skipped(error) => error.to_string().replace(&prefix, ""),
             });
         })
         .unwrap();

@@ -1,7 +1,7 @@
 //! The blocks of a publication before it is one: all of them, or none. Locked.
 
 use super::index::{self, Spot};
-use super::layout::{FIXED_UNITS, FREE_UNITS};
+use super::layout::{FIXED_UNITS, FREE_UNITS, LAZY_SETS, PREVIOUS_SETS};
 use super::word::Link;
 use super::write::Fault;
 use super::zone::Zone;
@@ -52,7 +52,14 @@ impl Staged {
             self.blobs.push(evict::until_fit(zone, blob::units_of(der), present, intern)?);
         }
         if plan.leaves_room {
-            self.spare = alloc(set::units_of(plan.record).ok_or(Fault::Full)?)?;
+            let units = set::units_of(plan.record).ok_or(Fault::Full)?;
+            // What may go is room too, and need not go yet.
+            let may_go = zone.get(PREVIOUS_SETS) + zone.get(LAZY_SETS);
+            match arena::alloc(zone, units) {
+                Ok(spare) => self.spare = spare,
+                Err(Fault::Full) if may_go > 0 => {}
+                Err(fault) => return Err(fault),
+            }
         }
         Ok(())
     }
@@ -123,7 +130,7 @@ pub(super) fn without_eviction(zone: &Zone, record: &Record) -> Result<Option<St
 /// new one is published. If not, nothing need be evicted to find out.
 fn may_fit(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<bool, Fault> {
     let set = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
-    let spare = if plan.leaves_room { set } else { 0 };
+    let spare = if plan.leaves_room && zone.get(PREVIOUS_SETS) == 0 { set } else { 0 };
     if plan.needed + spare <= zone.get(FREE_UNITS) {
         return Ok(true);
     }

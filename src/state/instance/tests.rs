@@ -54,7 +54,7 @@ fn who_claimed_is_the_owner() {
     old.claim().unwrap();
     assert_eq!(owner(&test.state, old.name()), Ok(Ownership::Mine));
     assert_eq!(owner(&test.state, new.name()), Ok(Ownership::Other));
-    assert_eq!(take_over_if_dead(&test.state, new.name(), |_| Ok(true)), Ok(false));
+    assert_eq!(take_over_if_dead(&test.state, new.name(), || Ok(true)), Ok(false));
 
     // An upgrade: the new binary claims, and both live.
     new.claim().unwrap();
@@ -66,8 +66,8 @@ fn who_claimed_is_the_owner() {
     let (old_name, new_name) = (old.name().to_owned(), new.name().to_owned());
     die(new);
     assert_eq!(owner(&test.state, &old_name), Ok(Ownership::Dead));
-    assert_eq!(take_over_if_dead(&test.state, &old_name, |_| Ok(true)), Ok(true));
-    assert_eq!(take_over_if_dead(&test.state, &old_name, |_| Ok(true)), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, &old_name, || Ok(true)), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, &old_name, || Ok(true)), Ok(true));
     assert_eq!(owner(&test.state, &old_name), Ok(Ownership::Mine));
     assert_eq!(owner(&test.state, &new_name), Ok(Ownership::Other));
     assert_eq!(test.files(".instance-"), [old_name]);
@@ -124,13 +124,18 @@ fn a_worker_does_not_keep_its_master_alive() {
 #[test]
 fn one_of_two_takes_over() {
     let test = TestDirectory::new();
+    let mut first = Instance::begin(&test.state).unwrap();
+    // Where there was no owner, nobody has died.
+    assert_eq!(take_over_if_dead(&test.state, first.name(), || Ok(true)), Ok(false));
+    first.claim().unwrap();
+    die(first);
     for _ in 0..20 {
         let instances: Vec<_> = (0..4).map(|_| Instance::begin(&test.state).unwrap()).collect();
         let done = std::thread::scope(|scope| {
             let threads: Vec<_> = instances
                 .iter()
                 .map(|instance| {
-                    scope.spawn(|| take_over_if_dead(&test.state, instance.name(), |_| Ok(true)))
+                    scope.spawn(|| take_over_if_dead(&test.state, instance.name(), || Ok(true)))
                 })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap().unwrap()).collect::<Vec<bool>>()
@@ -151,7 +156,7 @@ fn while_another_claims() {
     let test = TestDirectory::new();
     let mut instance = Instance::begin(&test.state).unwrap();
     let claim = Claim::take(&test.state).unwrap().unwrap();
-    assert_eq!(take_over_if_dead(&test.state, instance.name(), |_| Ok(true)), Ok(false));
+    assert_eq!(take_over_if_dead(&test.state, instance.name(), || Ok(true)), Ok(false));
     let error = instance.claim().unwrap_err().to_string();
     assert!(error.ends_with("/.claim\" is locked by another process"), "{error}");
     drop(claim);
@@ -186,6 +191,6 @@ fn an_owner_that_makes_no_sense_is_none() {
         let found = owner(&test.state, instance.name()).unwrap();
         assert!(matches!(found, Ownership::Dead | Ownership::Nobody), "{text}");
     }
-    assert_eq!(take_over_if_dead(&test.state, instance.name(), |_| Ok(true)), Ok(true));
+    assert_eq!(take_over_if_dead(&test.state, instance.name(), || Ok(true)), Ok(true));
     assert_eq!(owner(&test.state, other.name()), Ok(Ownership::Other));
 }

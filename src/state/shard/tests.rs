@@ -224,3 +224,29 @@ fn a_read_only_disk() {
     assert!(error.ends_with("\" failed (30: Read-only file system)"), "{error}");
     assert_eq!(loaded(&state, path), ["a.test 1"]);
 }
+
+/// What another instance has in memory, and may take over with the directory.
+#[test]
+fn what_was_removed_is_noted_for_other_instances() {
+    use crate::state::Instance;
+
+    let test = TestDirectory::new();
+    let name = server_name("a.test");
+    let remove = |number| {
+        test.write(&entry("a.test", number));
+        let mut shard = test.state.lock(&name).unwrap().unwrap();
+        shard.remove(&name, number, Flush::Now).unwrap();
+        shard.settle().unwrap();
+    };
+    let _own = Instance::begin(&test.state).unwrap();
+    remove(1);
+    assert_eq!(test.state.removed(), Ok(vec![]));
+    let _other = Instance::begin(&test.state).unwrap();
+    remove(2);
+    assert_eq!(test.state.removed(), Ok(vec![(name.clone(), 2)]));
+    assert_eq!(test.state.entries(), Ok(vec![]));
+    remove(3);
+    assert_eq!(test.state.removed(), Ok(vec![(name.clone(), 3)]));
+    test.state.forget_removed().unwrap();
+    assert_eq!(test.state.removed(), Ok(vec![]));
+}
