@@ -31,10 +31,17 @@ http {
     %%GLOBALS_HTTP%%
 
     rust_shared_cert_zone zone=certs:2m load=lazy valid=off;
+    rust_shared_cert_zone zone=startup:1m load=startup
+        cert=startup/$ssl_server_name.cert.pem key=startup/$ssl_server_name.key.pem;
 
     server {
         listen 127.0.0.1:%%PORT_tls%% ssl;
         rust_shared_cert certs;
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_startup%% ssl;
+        rust_shared_cert startup;
     }
 
     server {
@@ -48,6 +55,8 @@ my @pairs = map { $t->pair('a.test') } 0, 1;
 my $wild = $t->pair('*.wild.test');
 my $next = 0;
 $t->install($wild, as => "n$_.wild.test") for 0 .. $each * (4 + 4 * $points);
+mkdir $t->dir() . '/startup';
+$t->install($t->pair('s.test'), dir => 'startup');
 $t->start();
 $t->push_set($pairs[1]);
 $t->push_set($pairs[0]);
@@ -96,16 +105,38 @@ for my $kind ('served', 'new') {
 # the master, in a reload
 
 my @old = $t->worker_pids();
+my $of_files = $t->install($t->pair('s.test'), dir => 'startup');
+$t->arm(20, 'STOP');
 kill 'HUP', $t->master();
-kill 'STOP', $t->master();
-is($t->handshake('tls', 'a.test')->{ok}, 1, 'the master is stopped in a reload: handshakes go on') for 1 .. 20;
+ok(wait_for(10, sub { $t->struck() }), 'the master is stopped in a reload');
+is($t->struck(), $t->master(), 'while it writes to a zone');
+for my $port ('tls', 'startup') {
+	my $name = $port eq 'tls' ? 'a.test' : 's.test';
+	is(scalar(grep({ $t->handshake($port, $name)->{ok} } 1 .. 20)), 20, "P13: handshakes go on: $port");
+}
 my $status = $t->push_set($pairs[0])->{status};
-ok($status == 200 || $status == 503, 'a push is answered');
+ok($status == 200 || $status == 503, "a push is answered: $status");
 kill 'CONT', $t->master();
 ok(wait_for(20, sub { my %now = map { $_ => 1 } $t->worker_pids(); $t->workers_ready() && !grep { $now{$_} } @old }),
 	'the reload is done when it goes on');
 ok(wait_for(10, sub { ($t->push_set($pairs[1])->{status} // 0) == 200 }), 'and pushes are taken');
 is($t->handshake('tls', 'a.test')->{serial}, $pairs[1]{serial}, 'and served');
+is($t->handshake('startup', 's.test')->{serial}, $of_files->{serial}, 'with what the reload has read');
+
+# killed there: its workers go on, and a new master starts on the same ports when they have ended
+
+my $orphans = join ' ', $t->worker_pids();
+$t->install($t->pair('s.test'), dir => 'startup');
+$t->arm(20, 'KILL');
+kill 'HUP', $t->master();
+ok(wait_for(10, sub { $t->struck() }), 'the master is killed in a reload');
+waitpid delete $t->{master}, 0;
+is(scalar(grep({ $t->handshake('startup', 's.test')->{ok} } 1 .. 20)), 20, 'P13: its workers serve');
+is(scalar(grep({ $t->handshake('tls', 'a.test')->{ok} } 1 .. 20)), 20, 'P13: from both zones');
+kill 'KILL', split ' ', $orphans;
+unlink $t->dir() . '/nginx.pid', $t->dir() . '/api.sock';
+ok(eval { $t->start(); 1 }, 'and it starts again') or diag($@);
+ok($t->handshake('startup', 's.test')->{ok}, 'and serves');
 
 $t->allow_alert(qr/exited on signal 9|shared memory zone "certs" was locked by/);
 $t->done();
