@@ -39,6 +39,7 @@ impl Staged {
     /// evicted.
     fn fill(&mut self, zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<(), Fault> {
         let alloc = |units| evict::until_fit(zone, units, present, || arena::alloc(zone, units));
+        let may_evict = zone.get(PREVIOUS_SETS) + zone.get(LAZY_SETS) > 0;
         self.is_fixed = plan.record.source != Source::Lazy;
         self.set = alloc(set::units_of(plan.record).ok_or(Fault::Full)?)?;
         if let Some(name) = plan.name {
@@ -53,11 +54,10 @@ impl Staged {
         }
         if plan.leaves_room {
             let units = set::units_of(plan.record).ok_or(Fault::Full)?;
-            // What may go is room too, and need not go yet.
-            let may_go = zone.get(PREVIOUS_SETS) + zone.get(LAZY_SETS);
             match arena::alloc(zone, units) {
                 Ok(spare) => self.spare = spare,
-                Err(Fault::Full) if may_go > 0 => {}
+                // What may go is room too, and need not go yet.
+                Err(Fault::Full) if may_evict => {}
                 Err(fault) => return Err(fault),
             }
         }
@@ -130,7 +130,7 @@ pub(super) fn without_eviction(zone: &Zone, record: &Record) -> Result<Option<St
 /// new one is published. If not, nothing need be evicted to find out.
 fn may_fit(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<bool, Fault> {
     let set = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
-    let spare = if plan.leaves_room && zone.get(PREVIOUS_SETS) == 0 { set } else { 0 };
+    let spare = if plan.leaves_room { set } else { 0 };
     if plan.needed + spare <= zone.get(FREE_UNITS) {
         return Ok(true);
     }
