@@ -37,7 +37,6 @@ http {
 EOF
 
 my @lazy = map { $t->install($t->pair("lazy$_.test")) } 1 .. 3;
-my $rsa = $t->pair('rsa.test', key => 'rsa');
 $t->start();
 is($t->handshake('tls', $_->{name})->{serial}, $_->{serial}, "$_->{name} is read") for @lazy;
 is(sets()->{lazy}, 3, 'lazy sets');
@@ -45,6 +44,8 @@ is(sets()->{lazy}, 3, 'lazy sets');
 # previous generations are there, then are not
 
 my $kept = $t->pair('kept.test', key => 'rsa');
+# no smaller than that one
+my $rsa = $t->pair('rsa-rsa.test', key => 'rsa', reuse => $kept);
 $t->push_set($kept);
 $t->push_set($t->pair('kept.test', key => 'rsa', reuse => $kept));
 is(sets()->{previous}, 1, 'a previous generation');

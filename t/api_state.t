@@ -138,6 +138,7 @@ for my $n (1 .. 40) {
 	last if !$t->api('GET', '', %small)->{json}{sets}{previous};
 	$t->push_set($newer, as => "n$n.test", %small);
 }
+$t->push_set($_, as => 'n1.test', query => 'force=1&previous=drop', %small) for $other, $newer;
 is($t->api('GET', 'sets/r.test', %small)->{json}{previous}, undef, 'no previous set in the zone');
 $t->api('DELETE', "sets/n$_.test", %small) for 1, 2;    # a set is replaced while it serves
 $got = $t->api('POST', 'sets/r.test/rollback', %small);
