@@ -97,9 +97,9 @@ for my $kind ('served', 'new') {
 	my ($median, $quiet_median) = map { percentile($_, 0.5) } $stopped{$kind}, $quiet{$kind};
 	diag(sprintf '%s names: median %.2f ms, quiet %.2f; p99 %.2f ms, quiet %.2f', $kind,
 		map { 1000 * $_ } $median, $quiet_median, $p99, $of_quiet);
-	cmp_ok($median, '<', 1.5 * $quiet_median, "P13: handshakes for $kind names do not wait");
-	# a machine that does other things too
-	cmp_ok($p99, '<', 1.5 * $of_quiet + 0.02, "P13: nor do the slowest for $kind names");
+	# one that waited would take seconds; what is beyond 1.5 is for a machine that does other things too
+	cmp_ok($median, '<', 1.5 * $quiet_median + 0.005, "P13: handshakes for $kind names do not wait");
+	cmp_ok($p99, '<', 1.5 * $of_quiet + 0.1, "P13: nor do the slowest for $kind names");
 }
 
 # the master, in a reload
