@@ -82,7 +82,13 @@ impl CertificateSet {
         })
     }
 
-    /// The names that all members are good for, in the form of `ServerName`; some more than once.
+    /// Those of the names that the set is not good for, however many there are of both.
+    pub(crate) fn uncovered(&self, names: &[ServerName]) -> Vec<ServerName> {
+        let own = self.names().collect();
+        names.iter().filter(|name| !names::covers(&own, name.as_str())).cloned().collect()
+    }
+
+    /// The names that all members are good for, in the form of `ServerName`, each once.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         names::common(self.members.iter().map(Member::names))
     }

@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::ptr::NonNull;
 use std::rc::Rc;
 
 use crate::api::precondition::Precondition;
@@ -13,7 +12,7 @@ use crate::api::route::{Call, Method, route};
 use crate::api::write::{Change, OnDisk, Refused, locked};
 use crate::api::{Context, clear, media_type, metrics, show};
 use crate::certificate::{CertificateSet, Parser, Passwords};
-use crate::ffi::region::Region;
+use crate::ffi::region::owned::Memory;
 use crate::files::Files;
 use crate::host::Host;
 use crate::lookup::{Load, Resolver, Settings};
@@ -72,24 +71,6 @@ impl Host for FuzzHost {
 
     fn alert(&self, text: fmt::Arguments<'_>) {
         let _ = text.to_string();
-    }
-}
-
-/// Words of its own, for as long as it lives.
-struct Memory {
-    words: Vec<u64>,
-}
-
-impl Memory {
-    fn new(bytes: usize) -> Memory {
-        Memory { words: vec![0; bytes / 8] }
-    }
-
-    fn region(&mut self) -> Region {
-        let bytes = NonNull::from(self.words.as_mut_slice()).cast::<u8>();
-        // SAFETY: the vector is neither moved in memory nor freed before the target that made it
-        // returns, and nothing else touches it while there is a handle.
-        unsafe { Region::from_raw(bytes, self.words.len() * 8) }
     }
 }
 

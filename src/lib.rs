@@ -24,7 +24,6 @@ mod failure;
 mod ffi;
 mod files;
 #[cfg(fuzzing)]
-#[allow(unsafe_code)]
 pub mod fuzz;
 mod handshakes;
 mod host;

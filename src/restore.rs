@@ -45,6 +45,15 @@ pub(crate) struct Memory<'a> {
     pub(crate) host: &'a dyn Host,
 }
 
+impl<'a> Memory<'a> {
+    fn writer(&self) -> Result<Writer<'a>, NotBrought> {
+        let writer = self.store.write(self.host.lock()).ok_or(NotBrought::Busy)?;
+        // A later one may have another directory.
+        let is_present = self.store.configuration() == self.configuration;
+        if is_present { Ok(writer) } else { Err(NotBrought::Busy) }
+    }
+}
+
 /// Brings all entries to the zone that it does not have, in the master.
 pub(crate) fn restore(
     durable: &Durable,
@@ -117,11 +126,23 @@ fn remove_older(name: &ServerName, generation: u64, store: &Store, writer: &mut 
     }
 }
 
-/// Brings the pushed sets of the zone to the directory that it does not have, in the master: because the
-/// directory is another one, or was emptied. What cannot be written is in the log.
-pub(crate) fn save(durable: &Durable, store: &Store, host: &dyn Host) {
-    // Without a list of the directory, each is looked for.
-    let there = durable.directory().entries().unwrap_or_default();
+/// Which entries of a directory are older than the zone's sets, or missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// Any may be: it is another directory than before.
+    Any,
+    /// Those that somebody has removed: all others were written as they were pushed.
+    Missing,
+}
+
+/// Brings the pushed sets of the zone to the directory that it does not have, in the master. What cannot
+/// be written is in the log.
+pub(crate) fn save(durable: &Durable, behind: Behind, store: &Store, host: &dyn Host) {
+    // Where there is no list of the directory, each is looked for.
+    let there = match behind {
+        Behind::Any => Vec::new(),
+        Behind::Missing => durable.directory().entries().unwrap_or_default(),
+    };
     let is_missing = |name: &ServerName| there.binary_search(name).is_err();
     let pushed = store.names().into_iter().filter(|(_, entry)| entry.source == Source::Pushed);
     let names = pushed.filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()));
@@ -182,12 +203,8 @@ pub(crate) fn bring(
     entry: Option<&StateEntry>,
     memory: Memory<'_>,
 ) -> Result<(), NotBrought> {
-    let Memory { store, configuration, host } = memory;
-    let mut writer = store.write(host.lock()).ok_or(NotBrought::Busy)?;
-    // A later one may have another directory.
-    if store.configuration() != configuration {
-        return Err(NotBrought::Busy);
-    }
+    let store = memory.store;
+    let mut writer = memory.writer()?;
     match entry {
         Some(entry) => {
             store.start_clock(entry.current.number);

@@ -37,7 +37,7 @@ http {
 }
 EOF
 $t->conf($conf);
-my @pairs = map { $t->pair('a.test') } 0 .. 9;
+my @pairs = map { $t->pair('a.test') } 0 .. 11;
 my $n = 0;
 $t->start();
 is($t->push_set($pairs[0])->{status}, 201, 'pushed');
@@ -81,6 +81,17 @@ takes_writes('into it', 200);
 $t->stop();
 $t->start();
 is($t->handshake('tls', 'a.test')->{serial}, $pairs[$n]{serial}, 'after a restart, too');
+
+# an earlier copy in its place: what was pushed since is written to it
+
+run_command('cp', '-a', "$d/state", "$d/backup");
+takes_writes('after a backup', 200);
+rename "$d/state", "$d/newer" or die;
+rename "$d/backup", "$d/state" or die;
+ok($t->reload(), 'a backup takes its place');
+$t->stop();
+$t->start();
+is($t->handshake('tls', 'a.test')->{serial}, $pairs[$n]{serial}, 'what was pushed since is in it after a restart');
 
 # another one in its place while it runs: what is pushed would not be there after a restart
 

@@ -151,19 +151,23 @@ fn take_back(lock: &mut Lock, name: &ServerName) {
 
 /// Never waits: threads that do would keep those from their work who have the locks.
 fn lock(durable: &Durable, name: &ServerName, turn: Turn) -> Result<Outcome, StateError> {
-    let Some(shard) = durable.directory().lock(name)? else { return Ok(Outcome::Held) };
+    let Some(mut shard) = durable.directory().lock(name)? else { return Ok(Outcome::Held) };
     durable.directory().check_place()?;
     // Under the lock: an instance that takes the directory over waits for those that hold one.
     match durable.ownership()? {
         Ownership::Mine => {}
-        Ownership::Nobody => durable.directory().emptied()?,
+        Ownership::Nobody => return Err(durable.directory().emptied()),
         Ownership::Other | Ownership::Dead => return Ok(Outcome::NotOwner),
     }
     let unsettled = match shard.unsettled()? {
-        Some(name) => {
-            // One that cannot be read is skipped, and what memory has stays.
-            shard.read(&name).ok().map(|entry| (name, entry))
-        }
+        Some(name) => match shard.read(&name) {
+            Ok(entry) => Some((name, entry)),
+            // As at a start: it is skipped, and what memory has stays.
+            Err(_) => {
+                shard.settle()?;
+                None
+            }
+        },
         None => None,
     };
     // One that cannot be read is replaced, and not put back.

@@ -100,9 +100,9 @@ impl Transaction {
                         return next;
                     }
                 }
-                Stage::Ends(reply) => return Next::Done(reply),
-                // finished() was not called: the job is lost.
-                Stage::Settling(reply) => return Next::Done(reply),
+                // Settling: finished() was not called; the change is made all the same.
+                Stage::Ends(reply) | Stage::Settling(reply) => return Next::Done(reply),
+                // It was not called: the job is lost.
                 Stage::Locking | Stage::Writing(_) | Stage::Undoing(_) | Stage::Over => {
                     return Next::Done(write::internal_error());
                 }

@@ -160,10 +160,14 @@ fn note_refused(name: &ServerName, reply: &Reply, options: PutOptions, context: 
     }
     let store = context.store;
     store.add(Counter::LoadFailures(Reason::RefusedPush.number()), 1);
-    let detail = reply.detail.as_deref().unwrap_or_default();
-    context.host.warn(format_args!("certificate \"{name}\": a push was refused: {detail}"));
+    tell_refused(name, reply, context);
     let Some(mut writer) = store.write(context.host.lock()) else { return };
     note_failure(name, Reason::RefusedPush, &mut writer, context);
+}
+
+fn tell_refused(name: &ServerName, reply: &Reply, context: &Context<'_>) {
+    let detail = reply.detail.as_deref().unwrap_or_default();
+    context.host.warn(format_args!("certificate \"{name}\": a push was refused: {detail}"));
 }
 
 /// What serves was pushed again: that an earlier push was refused is mended. Best effort, as above.
@@ -199,7 +203,13 @@ impl Prepared {
         check_configuration(context)?;
         match &self.kind {
             PreparedKind::Publish(new) => {
-                self.publish(new, &mut writer, context)?;
+                if let Err(refused) = self.publish(new, &mut writer, context) {
+                    drop(writer);
+                    if let Refused::With(reply) = &refused {
+                        tell_refused(&self.name, reply, context);
+                    }
+                    return Err(refused);
+                }
                 // Before anybody can replace it: the ETag must not be of a set that the caller has
                 // not seen.
                 let details = store.details(self.name.as_str());
@@ -286,10 +296,6 @@ impl Prepared {
             Err(PublishError::Full { needed, free }) => {
                 context.store.add(Counter::NoRoom, 1);
                 context.store.add(Counter::LoadFailures(Reason::NoRoom.number()), 1);
-                let name = &self.name;
-                context.host.warn(format_args!(
-                    "certificate \"{name}\": a push has no room, {needed} bytes are needed"
-                ));
                 note_failure(&self.name, Reason::NoRoom, writer, context);
                 let detail = format!(
                     "{needed} bytes are needed, {free} are free: make the zone larger, or delete sets"

@@ -91,7 +91,7 @@ pub(super) fn common<'a>(
 }
 
 /// Whether one of the names is this one, or its wildcard.
-fn covers(names: &HashSet<&str>, name: &str) -> bool {
+pub(super) fn covers(names: &HashSet<&str>, name: &str) -> bool {
     let wildcard = || ServerName::from_operator(name.as_bytes()).and_then(|name| name.wildcard());
     names.contains(name) || wildcard().is_some_and(|wildcard| names.contains(wildcard.as_str()))
 }

@@ -158,6 +158,30 @@ fn word_of(chunk: &[u8]) -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod owned {
+    use super::*;
+
+    /// Words of its own, for as long as it lives: for fuzz targets, of which each run begins anew.
+    pub(crate) struct Memory {
+        pub(crate) words: Vec<u64>,
+    }
+
+    impl Memory {
+        pub(crate) fn new(bytes: usize) -> Memory {
+            Memory { words: vec![0; bytes / WORD] }
+        }
+
+        /// All of it; handles are not used after it is dropped, nor while `words` is.
+        pub(crate) fn region(&mut self) -> Region {
+            let bytes = NonNull::from(self.words.as_mut_slice()).cast::<u8>();
+            // SAFETY: the vector is neither moved in memory nor freed before the target that made it
+            // returns, and nothing else touches it while a handle is in use.
+            unsafe { Region::from_raw(bytes, self.words.len() * WORD) }
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod test_support {
     use std::sync::Mutex;

@@ -11,7 +11,7 @@ use crate::files::Look;
 use crate::host::Host;
 use crate::precedence::in_order;
 use crate::server_name::ServerName;
-use crate::store::Lookup;
+use crate::store::{self, Lookup};
 use crate::worker_cache::Parsed;
 
 /// What `clear?name=` did.
@@ -129,7 +129,7 @@ impl Resolver {
                 let present = Some(&set.entry);
                 let look = LookContext { name, present, stamps, now, patience: 0, host };
                 match self.read_beside(&own, &set.entry, &look) {
-                    Ok(Beside::Stays { .. }) => self.clear_if_older(&own, begun),
+                    Ok(Beside::Stays { .. }) => self.hold(&own, begun, &look),
                     Ok(Beside::Changed | Beside::Own(_)) => {
                         changed = true;
                         continue 'search;
@@ -149,14 +149,20 @@ impl Resolver {
         Err(RefreshError::Busy)
     }
 
-    /// A look that could not be noted leaves a set that another worker, which read its files before,
-    /// would replace.
-    fn clear_if_older(&self, own: &ServerName, ticket: u64) {
-        match self.store.find(own.as_str()) {
-            Lookup::Found(entry) if entry.ticket >= ticket => {}
-            _ => {
-                self.store.clear();
-            }
+    /// Makes the set that serves the later one of what others read before `ticket` was drawn; where that
+    /// cannot be noted, what they read is made stale.
+    fn hold(&self, own: &ServerName, ticket: u64, look: &LookContext<'_>) {
+        let is_noted = match self.store.find(own.as_str()) {
+            Lookup::Found(entry) if entry.ticket >= ticket => true,
+            Lookup::Found(entry) => self.writer(look.host).is_some_and(|mut writer| {
+                let (stat, seen) = (entry.stat, entry.seen);
+                let look = store::Look { stat, seen, ticket, now_msec: look.now };
+                writer.note_look(own.as_str(), entry.id, look)
+            }),
+            Lookup::Absent | Lookup::Contended => false,
+        };
+        if !is_noted {
+            self.store.clear();
         }
     }
 }

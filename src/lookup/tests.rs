@@ -467,3 +467,25 @@ fn what_was_read_before_a_refresh_is_stale_after_it() {
         assert_eq!(test.served("a.test"), Some(file), "{is_locked}");
     }
 }
+
+/// Whoever clears a name whose set was pushed makes nobody read other files.
+#[test]
+fn a_refresh_of_a_pushed_set_clears_nothing_else() {
+    let mut test = Test::new();
+    test.write(&["a.test"]);
+    let pushed = test.push(&["a.test"]);
+    assert!(test.workers[0].refresh(&name("a.test"), &test.host).is_ok());
+    for is_locked in [false, true] {
+        let before = test.store.stats().clear_epoch;
+        let ticket = test.store.next_ticket();
+        test.host.is_locked.store(is_locked, Ordering::Relaxed);
+        let refreshed = test.workers[0].refresh(&name("a.test"), &test.host).ok().unwrap();
+        test.host.is_locked.store(false, Ordering::Relaxed);
+        assert!(!refreshed.changed);
+        // What cannot be noted has to be made known in another way.
+        let is_cleared = test.store.stats().clear_epoch != before;
+        assert_eq!(is_cleared, is_locked);
+        assert!(is_cleared || test.entry().ticket > ticket);
+    }
+    assert_eq!(test.served("a.test"), Some(pushed));
+}

@@ -19,7 +19,7 @@ use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::{self, SharedZone};
 use crate::host::Host;
 use crate::lookup::Load;
-use crate::restore::{self, RestoreError};
+use crate::restore::{self, Behind, RestoreError};
 use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
 use crate::state::{Durable, Ownership};
 use crate::store::{self, Store, StoreError};
@@ -277,13 +277,15 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
 
     zone.state.stay();
     let opened = std::mem::take(&mut zone.pending.borrow_mut().state);
-    if opened != Opened::Kept {
+    // A zone that took another's place has it all since its start, and that one took no changes.
+    let is_kept = zone.pending.borrow().superseded.is_none();
+    if opened == Opened::Anew && is_kept {
         // A change of theirs that had begun is made.
         drop(patient_writer(&store, &host));
         bring_state(zone, &store, &host);
     }
     if let Some(durable) = zone.durable() {
-        save_missing(&durable, &store, &host);
+        save(&durable, opened, &store, &host);
     }
     if zone.settings.load != Load::Lazy {
         if let Some(mut writer) = patient_writer(&store, &host) {
@@ -320,9 +322,10 @@ fn bring_state(zone: &ZoneConf, store: &Store, host: &ZoneHost<'_>) {
 }
 
 /// The directory gets what the zone holds, unless another instance writes to it.
-fn save_missing(durable: &Durable, store: &Store, host: &ZoneHost<'_>) {
+fn save(durable: &Durable, opened: Opened, store: &Store, host: &ZoneHost<'_>) {
     if durable.ownership() == Ok(Ownership::Mine) {
-        restore::save(durable, store, host);
+        let behind = if opened == Opened::Anew { Behind::Any } else { Behind::Missing };
+        restore::save(durable, behind, store, host);
         if durable.directory().has_other_instance() == Ok(false) {
             let _ = durable.directory().forget_removed();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::replaced::forget;
 use super::{Memory, NotBrought, bring, load, remove_older, report};
 use crate::server_name::ServerName;
-use crate::state::{Durable, Ownership, StateEntry, StateError};
+use crate::state::{Durable, Ownership, StateError};
 use crate::store::Counter;
 
 /// How often a zone is tried that another process is writing to, and how long it waits in between.
@@ -41,7 +41,7 @@ impl Healer {
         let healed = match durable.ownership() {
             Ok(Ownership::Mine) => self.look_after(durable, memory),
             Ok(Ownership::Dead) => self.take_over(durable, memory),
-            Ok(Ownership::Nobody) => durable.directory().emptied(),
+            Ok(Ownership::Nobody) => Err(durable.directory().emptied()),
             Ok(Ownership::Other) => Ok(()),
             Err(error) => Err(error),
         };
@@ -52,11 +52,11 @@ impl Healer {
 
     fn look_after(&mut self, durable: &Durable, memory: Memory<'_>) -> Result<(), StateError> {
         settle_all(durable, memory)?;
-        while let Some(name) = self.replaced.pop() {
-            if !forget(durable, &name, memory.store)? {
-                self.replaced.push(name);
+        while let Some(name) = self.replaced.last() {
+            if !forget(durable, name, memory.store)? {
                 break;
             }
+            self.replaced.pop();
         }
         if self.rereads > 0 && bring_all(durable, memory)? {
             self.rereads -= 1;
@@ -107,7 +107,11 @@ fn settle_all(durable: &Durable, memory: Memory<'_>) -> Result<(), StateError> {
 fn bring_all(durable: &Durable, memory: Memory<'_>) -> Result<bool, StateError> {
     let Memory { store, host, .. } = memory;
     for (name, generation) in durable.directory().removed()? {
-        if !remove_at_last(&name, generation, memory) {
+        let removed = at_last(|| {
+            remove_older(&name, generation, memory.store, &mut memory.writer()?);
+            Ok(())
+        });
+        if removed.is_err() {
             return Ok(false);
         }
     }
@@ -117,7 +121,7 @@ fn bring_all(durable: &Durable, memory: Memory<'_>) -> Result<bool, StateError> 
         if !is_done {
             return;
         }
-        match bring_at_last(&entry.name, Some(&entry), memory) {
+        match at_last(|| bring(&entry.name, Some(&entry), memory)) {
             Ok(()) => {}
             Err(NotBrought::Busy) => is_done = false,
             Err(NotBrought::Full) => {
@@ -129,31 +133,12 @@ fn bring_all(durable: &Durable, memory: Memory<'_>) -> Result<bool, StateError> 
     Ok(is_done)
 }
 
-fn remove_at_last(name: &ServerName, generation: u64, memory: Memory<'_>) -> bool {
-    let Memory { store, configuration, host } = memory;
-    for _ in 0..ATTEMPTS {
-        if let Some(mut writer) = store.write(host.lock()) {
-            if store.configuration() != configuration {
-                return false;
-            }
-            remove_older(name, generation, store, &mut writer);
-            return true;
-        }
-        std::thread::sleep(PAUSE);
-    }
-    false
-}
-
-fn bring_at_last(
-    name: &ServerName,
-    entry: Option<&StateEntry>,
-    memory: Memory<'_>,
-) -> Result<(), NotBrought> {
+fn at_last(attempt: impl Fn() -> Result<(), NotBrought>) -> Result<(), NotBrought> {
     for _ in 1..ATTEMPTS {
-        match bring(name, entry, memory) {
+        match attempt() {
             Err(NotBrought::Busy) => std::thread::sleep(PAUSE),
             done => return done,
         }
     }
-    bring(name, entry, memory)
+    attempt()
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Dir, Mode, OFlags, Uid, fchown, fstat, fsync, mkdir, open, stat, syncfs};
+use rustix::fs::{Dir, Mode, OFlags, Stat, Uid, fchown, fstat, fsync, mkdir, open, stat, syncfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -23,7 +23,7 @@ pub(crate) struct StateDirectory(Arc<Inner>);
 
 struct Inner {
     fd: OwnedFd,
-    /// For the log only.
+    /// For the log, and to see that it is still there.
     path: PathBuf,
     owner: u32,
 }
@@ -81,7 +81,7 @@ impl StateDirectory {
     /// Fails when something else is at its path: what is written here would not be found there.
     pub(crate) fn check_place(&self) -> Result<(), StateError> {
         let is_moved = match (stat(&self.0.path), fstat(&self.0.fd)) {
-            (Ok(there), Ok(own)) => (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino),
+            (Ok(there), Ok(own)) => !is_same(&there, &own),
             (Err(errno), _) => matches!(errno, Errno::NOENT | Errno::NOTDIR),
             // This user may not look there; the master, which could, had it open.
             (Ok(_), Err(_)) => false,
@@ -90,14 +90,14 @@ impl StateDirectory {
     }
 
     /// The error of one that has lost its files while NGINX runs.
-    pub(crate) fn emptied(&self) -> Result<(), StateError> {
-        Err(StateError::new(&self.0.path, Fault::Emptied))
+    pub(crate) fn emptied(&self) -> StateError {
+        StateError::new(&self.0.path, Fault::Emptied)
     }
 
     /// Whether both are the same.
     pub(crate) fn is_same_as(&self, other: &StateDirectory) -> bool {
         match (fstat(&self.0.fd), fstat(&other.0.fd)) {
-            (Ok(own), Ok(other)) => (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino),
+            (Ok(own), Ok(other)) => is_same(&own, &other),
             _ => false,
         }
     }
@@ -236,6 +236,10 @@ impl StateDirectory {
     pub(super) fn error(&self, name: &[u8], fault: Fault) -> StateError {
         StateError::new(&self.0.path.join(OsStr::from_bytes(name)), fault)
     }
+}
+
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, StateError> {

@@ -33,7 +33,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// A worker inherits it by fork and has to close it, or the master would live on in the worker; that
 /// leaves the master's lock alone, as both descriptors are of one opening, and the lock goes with
-/// the last of them. For the same reason dropping never unlocks, nor does it remove the file.
+/// the last of them. For the same reason dropping never unlocks; it removes the file of one that claimed
+/// and did not stay, which no worker has.
 pub(crate) struct Instance {
     directory: StateDirectory,
     name: String,
@@ -98,7 +99,8 @@ impl Instance {
 
     fn give_back(&self, before: &[u8]) -> Result<(), StateError> {
         let claim = Claim::wait(&self.directory)?;
-        let is_owner = claim.owner()?.as_deref() == Some(self.name.as_bytes());
+        let owner = written_owner(&self.directory)?;
+        let is_owner = owner.as_deref() == Some(self.name.as_bytes());
         if is_owner && !is_free(&self.directory, before)? {
             claim.write_owner(before)?;
         }
@@ -131,17 +133,18 @@ fn new_name() -> String {
 
 /// Who may write, as seen by who belongs to the instance of that name.
 pub(crate) fn owner(directory: &StateDirectory, my_name: &str) -> Result<Ownership, StateError> {
-    let Some(file) = OwnFile::open(directory, OWNER, OFlags::RDONLY)? else {
-        return Ok(Ownership::Nobody);
-    };
-    let name = file.read(MAX_NAME)?;
-    if name.as_slice() == my_name.as_bytes() {
+    let Some(name) = written_owner(directory)? else { return Ok(Ownership::Nobody) };
+    if name == my_name.as_bytes() {
         return Ok(Ownership::Mine);
     }
-    if !is_instance(&name) {
-        return Ok(Ownership::Nobody);
-    }
     Ok(if is_free(directory, &name)? { Ownership::Dead } else { Ownership::Other })
+}
+
+/// Which instance the owner file names; `None` where there is none, or one that makes no sense.
+fn written_owner(directory: &StateDirectory) -> Result<Option<Vec<u8>>, StateError> {
+    let Some(file) = OwnFile::open(directory, OWNER, OFlags::RDONLY)? else { return Ok(None) };
+    let name = file.read(MAX_NAME)?;
+    Ok(is_instance(&name).then(|| name.to_vec()))
 }
 
 /// Makes the instance of that name the owner when the one that was is dead, once `load` has read the
@@ -155,8 +158,7 @@ pub(crate) fn take_over_if_dead(
     let Some(claim) = Claim::take(directory)? else { return Ok(false) };
     match owner(directory, my_name)? {
         Ownership::Mine => Ok(true),
-        Ownership::Other => Ok(false),
-        Ownership::Nobody => Ok(false),
+        Ownership::Other | Ownership::Nobody => Ok(false),
         Ownership::Dead => Ok(load()? && claim.make_owner(my_name).map(|()| true)?),
     }
 }
@@ -187,17 +189,9 @@ impl Claim<'_> {
         Err(directory.error(CLAIM, Fault::Busy))
     }
 
-    /// What the owner file says.
-    fn owner(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let Some(file) = OwnFile::open(self.directory, OWNER, OFlags::RDONLY)? else {
-            return Ok(None);
-        };
-        Ok(Some(file.read(MAX_NAME)?.to_vec()))
-    }
-
     /// The owner, where that is an instance that lives.
     fn living_owner(&self) -> Result<Option<Vec<u8>>, StateError> {
-        match self.owner()?.filter(|name| is_instance(name)) {
+        match written_owner(self.directory)? {
             Some(name) if !is_free(self.directory, &name)? => Ok(Some(name)),
             _ => Ok(None),
         }

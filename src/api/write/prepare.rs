@@ -1,7 +1,5 @@
 //! Whether a change may be made, and what it then is.
 
-use std::collections::HashSet;
-
 use super::{
     Change, Kind, NewSet, Prepared, PreparedKind, Refused, check_configuration, no_previous,
     note_accepted, note_refused, present_or_not_found, superseded, unusable, with_changed,
@@ -104,7 +102,7 @@ impl Change {
             context.host.alert(format_args!("certificate \"{}\": {error}", self.name));
             Reply::problem(500, "internal error", "see the error log")
         })?;
-        let lost = lost(&set_names(serving.as_ref()), set);
+        let lost = set.uncovered(&set_names(serving.as_ref()));
         if options.dry_run {
             let body = describe::dry_run(self.name.as_str(), &record, generation, &lost);
             return Err(Reply::json(200, &body).into());
@@ -170,7 +168,7 @@ impl Change {
             // What the files hold is what was rolled back from: they do not come back by themselves.
             seen: context.resolver.seen_files(&self.name),
             verb: "rolled back",
-            lost: lost(&names_of(&details.record), &set),
+            lost: set.uncovered(&names_of(&details.record)),
             replaces: Some(generation_of(details.generation, details.record)),
         };
         let kind = PreparedKind::Publish(Box::new(new));
@@ -223,7 +221,7 @@ fn check(
         return Ok(());
     }
     let present = set_names(serving);
-    let lost = lost(&present, set);
+    let lost = set.uncovered(&present);
     if !present.is_empty() && lost.len() == present.len() {
         return Err(unusable(
             "the certificate covers none of the names of the set that it would replace; \
@@ -250,17 +248,6 @@ fn set_names(set: Option<&CertificateSet>) -> Vec<ServerName> {
 fn names_of(record: &Record) -> Vec<ServerName> {
     let names = names_of_leaves(record).unwrap_or_default();
     names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
-}
-
-/// Those that a set is not good for.
-fn lost(present: &[ServerName], set: &CertificateSet) -> Vec<ServerName> {
-    let names: HashSet<&str> = set.names().collect();
-    let has = |name: &ServerName| {
-        let wildcard = name.wildcard();
-        names.contains(name.as_str())
-            || wildcard.is_some_and(|wildcard| names.contains(wildcard.as_str()))
-    };
-    present.iter().filter(|name| !has(name)).cloned().collect()
 }
 
 fn unchanged(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {
