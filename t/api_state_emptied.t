@@ -64,12 +64,7 @@ serves('after a restart');
 # an entry that cannot be read when the directory is taken over
 
 my $old = $t->master();
-kill 'USR2', $old;
-my $new;
-ok(wait_for(20, sub {
-	($new) = (eval { slurp("$d/nginx.pid") } // '') =~ /(\d+)/;
-	return $new && $new != $old && children($new) == 2;
-}), 'USR2');
+my $new = $t->upgrade();
 chmod 0640, "$d/state/a.test";
 ok(wait_for(20, sub { $t->api('DELETE', 'sets/c.test')->{status} == 200 }), 'a set is removed by the new master');
 kill 'QUIT', $new;
@@ -89,8 +84,7 @@ print $slow "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 sysread $slow, my $first, 100;
 $t->conf($conf =~ s!%%DIR%%/state!%%DIR%%/other!r, log => 'info');
 ok($t->reload(), 'a reload to another directory');
-my ($worker) = children($old) - 2;
-is($worker, 1, 'the control: a worker of the earlier one is there still');
+is($t->workers_of($old) - 2, 1, 'the control: a worker of the earlier one is there still');
 push @pairs, $t->pair('d.test');
 is($t->push_set($pairs[-1])->{status}, 201, 'pushed');
 empty("$d/state");
@@ -110,9 +104,4 @@ sub serves {
 	my ($what) = @_;
 	is($t->handshake('tls', $_->{name})->{serial}, $_->{serial}, "$_->{name} is served: $what") for @pairs;
 	return;
-}
-
-sub children {
-	my ($pid) = @_;
-	return split ' ', eval { slurp("/proc/$pid/task/$pid/children") } // '';
 }

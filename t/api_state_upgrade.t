@@ -47,7 +47,7 @@ is(pushed(1)->{status}, 201, 'pushed');
 
 # with both, only the new one writes
 
-my $new = upgrade();
+my $new = $t->upgrade();
 served('the new one has what was pushed', $new);
 my %status;
 for (1 .. 100) {
@@ -73,7 +73,7 @@ served('which are served', $old);
 # up, for good: WINCH and QUIT to the old one
 
 ok(wait_for(10, sub { -e "$d/nginx.pid" }), 'the pid file is back');
-$new = upgrade();
+$new = $t->upgrade();
 served('the next one has it', $new);
 kill 'QUIT', $old;
 ok(wait_for(20, sub { !-d "/proc/$old" }), 'the old master ends');
@@ -83,7 +83,7 @@ served('and are served', $new);
 
 # killed: nothing of it stands in the way of the next
 
-kill 'KILL', $new, children($new);
+kill 'KILL', $new, $t->workers_of($new);
 wait_for(10, sub { !-d "/proc/$new" });
 delete $t->{master};
 $t->start(daemon => 1);
@@ -98,10 +98,6 @@ sub pushed {
 	return $t->push_set($pairs[$n], port => 'api');
 }
 
-sub children {
-	my ($pid) = @_;
-	return split ' ', eval { slurp("/proc/$pid/task/$pid/children") } // '';
-}
 
 sub master_of {
 	my ($got) = @_;
@@ -124,15 +120,4 @@ sub served {
 	my ($what, $master) = @_;
 	is(served_serial($master), $pairs[$n]{serial}, $what);
 	return;
-}
-
-sub upgrade {
-	my ($from) = slurp("$d/nginx.pid") =~ /(\d+)/;
-	kill 'USR2', $from;
-	my $pid;
-	ok(wait_for(20, sub {
-		($pid) = (eval { slurp("$d/nginx.pid") } // '') =~ /(\d+)/;
-		return $pid && $pid != $from && children($pid) == 2;
-	}), 'USR2: another master with its workers');
-	return $pid;
 }

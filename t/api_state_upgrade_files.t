@@ -42,12 +42,7 @@ my $old = $t->master();
 is($t->push_set($t->pair('b.test'), port => 'api')->{status}, 201, 'pushed');
 is($t->handshake('tls', 'a.test')->{serial}, $file->{serial}, 'files serve');
 
-kill 'USR2', $old;
-my $new;
-ok(wait_for(20, sub {
-	($new) = (eval { slurp("$d/nginx.pid") } // '') =~ /(\d+)/;
-	return $new && $new != $old && children($new) == 2;
-}), 'USR2');
+my $new = $t->upgrade();
 my $pushed = $t->pair('a.test');
 ok(wait_for(20, sub { $t->push_set($pushed, port => 'api')->{status} == 200 }), 'pushed to the new master');
 ok(wait_for(20, sub { $t->api('DELETE', 'sets/b.test', port => 'api')->{status} == 200 }), 'and removed there');
@@ -61,8 +56,3 @@ is($t->handshake('tls', 'a.test')->{serial}, $pushed->{serial}, 'it stays so');
 ok(-e "$d/state/a.test", 'and is on the disk');
 ok(!-e "$d/state/b.test", 'while the other is not');
 $t->done();
-
-sub children {
-	my ($pid) = @_;
-	return split ' ', eval { slurp("/proc/$pid/task/$pid/children") } // '';
-}

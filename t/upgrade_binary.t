@@ -56,12 +56,12 @@ $t->start_load(\&client) for 1, 2;
 
 # up: the new master reads for itself
 
-my $new = upgrade();
+my $new = $t->upgrade();
 isnt($new, $old, 'another master');
 serve('with both');
 like(substr($t->log(), length $before), qr/\[notice\].*rust_shared_cert: version/, 'the log says so again');
 kill 'WINCH', $old;
-ok(wait_for(10, sub { !children($old) }), 'WINCH: the old workers end');
+ok(wait_for(10, sub { !$t->workers_of($old) }), 'WINCH: the old workers end');
 serve('with the new one');
 
 $lazy = $t->install($t->pair('lazy.test'));
@@ -71,7 +71,7 @@ serve('P2: after a clear in the new one');
 # and back: the old master starts workers again, which read the files again
 
 kill 'HUP', $old;
-ok(wait_for(10, sub { children($old) }), 'HUP: the old master has workers again');
+ok(wait_for(10, sub { $t->workers_of($old) }), 'HUP: the old master has workers again');
 kill 'QUIT', $new;
 ok(wait_for(20, sub { !-d "/proc/$new" }), 'QUIT: the new one ends');
 serve('back in the old one');
@@ -82,7 +82,7 @@ ok(wait_for(10, sub { served('startup', 'startup.test') eq $startup->{serial} })
 
 # up once more, and the old one ends
 
-$new = upgrade();
+$new = $t->upgrade();
 kill 'QUIT', $old;
 ok(wait_for(20, sub { !-d "/proc/$old" }), 'the old one ends');
 serve('in the new one alone');
@@ -99,23 +99,8 @@ $t->done();
 ###############################################################################
 
 # Sends USR2; the new master's pid.
-sub upgrade {
-	my ($pid) = slurp("$d/nginx.pid") =~ /(\d+)/;
-	kill 'USR2', $pid;
-	my $next;
-	wait_for(20, sub {
-		($next) = (eval { slurp("$d/nginx.pid") } // '') =~ /(\d+)/;
-		return -e "$d/nginx.pid.oldbin" && $next && $next != $pid && children($next);
-	}) or die 'no new master';
-	return $next;
-}
 
 # How many workers a master has; a new master is a child of the old one.
-sub children {
-	my ($master) = @_;
-	my @pids = split ' ', eval { slurp("/proc/$master/task/$master/children") } // '';
-	return scalar grep { (eval { slurp("/proc/$_/cmdline") } // '') =~ /worker process/ } @pids;
-}
 
 sub serve {
 	my ($when) = @_;

@@ -2,8 +2,10 @@
 //! step under the zone's lock, which is tried until it can be had.
 
 mod prepare;
+mod refusals;
 
 pub(crate) use prepare::OnDisk;
+pub(crate) use refusals::*;
 
 use openssl::sha::sha256;
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use super::precondition::{self, Precondition};
 use super::reply::Reply;
 use super::route::PutOptions;
 use super::{Context, describe, show};
-use crate::certificate::{CertificateSet, SetError};
+use crate::certificate::CertificateSet;
 use crate::failure::{Failure, Reason};
 use crate::lookup::Load;
 use crate::record::Record;
@@ -22,9 +24,6 @@ use crate::state::{Generation, StateEntry};
 use crate::store::{
     Counter, Details, Expects, Lookup, Previous, Publication, PublishError, Writer,
 };
-
-/// The status of an answer to a set that cannot serve.
-const UNUSABLE: u16 = 422;
 
 /// A change that was asked for.
 pub(crate) struct Change {
@@ -133,25 +132,6 @@ fn halves(digest: [u8; 32]) -> [[u8; 16]; 2] {
     [first, second].map(|half| half.try_into().unwrap_or_default())
 }
 
-/// What cannot be read at all is 400; what is PEM and no set is 422.
-fn bad_body(error: SetError) -> Reply {
-    let is_no_pem = matches!(
-        error,
-        SetError::Empty
-            | SetError::NotPem
-            | SetError::Der
-            | SetError::Truncated
-            | SetError::Encoding
-            | SetError::Certificate(_)
-            | SetError::Key(_)
-    );
-    if is_no_pem {
-        Reply::problem(400, "the body is not PEM", &error.to_string())
-    } else {
-        unusable(&error.to_string())
-    }
-}
-
 /// Tells of a push whose content was refused, and notes it of the set that is there; best effort, for
 /// an answer does not wait for others.
 fn note_refused(name: &ServerName, reply: &Reply, options: PutOptions, context: &Context<'_>) {
@@ -187,10 +167,6 @@ fn note_failure(name: &ServerName, reason: Reason, writer: &mut Writer<'_>, cont
         let failure = Failure::noted(entry.failure, reason, context.host.unix_seconds());
         writer.set_failure(name.as_str(), failure);
     }
-}
-
-fn unusable(reason: &str) -> Reply {
-    Reply::problem(UNUSABLE, "the certificate cannot be used", reason)
 }
 
 impl Prepared {
@@ -359,72 +335,12 @@ fn with_changed(mut set: Value, changed: bool) -> Value {
     set
 }
 
-fn no_previous(name: &ServerName) -> Reply {
-    let detail = format!("no previous generation of \"{name}\" is kept");
-    Reply::problem(404, "no previous generation", &detail)
-}
-
 /// A worker of an earlier configuration knows the state directory of that one only.
 fn check_configuration(context: &Context<'_>) -> Result<(), Reply> {
     if context.resolver.may_write() {
         return Ok(());
     }
-    Err(Reply::try_again(
-        "the worker is shutting down",
-        "it belongs to a configuration before the present one; try again on another connection",
-        1,
-    ))
-}
-
-/// The answer where this worker's zone is no longer the one in use.
-pub(crate) fn superseded() -> Reply {
-    Reply::try_again(
-        "the zone is being replaced",
-        "a reload with another size of the zone is under way; try again",
-        1,
-    )
-}
-
-/// The answer when other processes were writing for too long.
-pub(crate) fn locked() -> Reply {
-    Reply::try_again(
-        "the zone is locked",
-        "another process is writing, or was stopped while it was; try again",
-        5,
-    )
-}
-
-/// The answer where another instance of NGINX may write: while one binary takes over from another.
-pub(crate) fn not_owner() -> Reply {
-    Reply::try_again(
-        "another NGINX has the state directory",
-        "its binary is being upgraded: the other instance takes the writes; try again",
-        2,
-    )
-}
-
-/// The answer to a change that is not on disk, and so was not made.
-pub(crate) fn not_durable(is_out_of_room: bool) -> Reply {
-    if is_out_of_room {
-        let detail = "nothing was changed; make room on its file system";
-        return Reply::problem(507, "the state directory is full", detail);
-    }
-    Reply::try_again(
-        "the state directory cannot be written",
-        "nothing was changed; see the error log",
-        30,
-    )
-}
-
-/// The answer where a change of another NAME is on disk, and has no room in the zone.
-pub(crate) fn no_room_for(name: &ServerName) -> Reply {
-    let detail =
-        format!("\"{name}\" is in the state directory and has no room: make the zone larger");
-    Reply::problem(507, "the zone is full", &detail)
-}
-
-pub(crate) fn internal_error() -> Reply {
-    Reply::problem(500, "internal error", "see the error log")
+    Err(old_worker())
 }
 
 /// The set of a NAME that a call is about.

@@ -222,11 +222,8 @@ sub master { return $_[0]{master} }
 sub worker_pids {
 	my ($self) = @_;
 	my $master = $self->{master} or return;
-	my @children = split ' ', slurp("/proc/$master/task/$master/children");
-	my @workers = sort { $a <=> $b } grep {
-		my $title = eval { slurp("/proc/$_/cmdline") } // '';
-		$title =~ /worker process/ && $title !~ /shutting down/
-	} @children;
+	my @workers = grep { (eval { slurp("/proc/$_/cmdline") } // 'shutting down') !~ /shutting down/ }
+		$self->workers_of($master);
 	return @workers;
 }
 
@@ -250,6 +247,30 @@ sub reload {
 		return $ok || $before < $self->log_lines($failures);
 	}) or die 'the reload took too long';
 	return $ok;
+}
+
+# upgrade(): USR2 to the master of nginx.pid, and waits for the other one and its workers; its pid.
+sub upgrade {
+	my ($self) = @_;
+	my $d = $self->{dir};
+	my ($old) = slurp("$d/nginx.pid") =~ /(\d+)/;
+	my ($want) = slurp("$d/nginx.conf") =~ /worker_processes (\d+)/;
+	kill 'USR2', $old;
+	my $new;
+	wait_for(20, sub {
+		($new) = (eval { slurp("$d/nginx.pid") } // '') =~ /(\d+)/;
+		return -e "$d/nginx.pid.oldbin" && $new && $new != $old && $self->workers_of($new) == $want;
+	}) or die 'no new master';
+	return $new;
+}
+
+# The workers of a master, by pid in order, with those that are shutting down.
+sub workers_of {
+	my ($self, $master) = @_;
+	my @children = split ' ', eval { slurp("/proc/$master/task/$master/children") } // '';
+	my @workers = sort { $a <=> $b }
+		grep { (eval { slurp("/proc/$_/cmdline") } // '') =~ /worker process/ } @children;
+	return @workers;
 }
 
 sub stop {
