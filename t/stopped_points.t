@@ -63,11 +63,13 @@ $t->push_set($pairs[0]);
 my $stores = $t->stores_of(sub { $t->push_set($pairs[1]) });
 $t->push_set($pairs[0]);
 
-my %quiet = map { $_ => measure($_) } 'served', 'new';
+my %quiet = (served => [], new => []);
 my %stopped = (served => [], new => []);
 my ($bad, $late, $again) = (0, 0, 0);
 my @answers;
 for my $n (0 .. $points - 1) {
+	# each with its own quiet time before it: a machine is not the same all the time
+	push @{ $quiet{$_} }, @{ measure($_) } for 'served', 'new';
 	$t->arm(int($stores * ($n + 0.5) / $points), 'STOP');
 	my $pusher = fork() // die;
 	if (!$pusher) {
@@ -97,9 +99,9 @@ for my $kind ('served', 'new') {
 	my ($median, $quiet_median) = map { percentile($_, 0.5) } $stopped{$kind}, $quiet{$kind};
 	diag(sprintf '%s names: median %.2f ms, quiet %.2f; p99 %.2f ms, quiet %.2f', $kind,
 		map { 1000 * $_ } $median, $quiet_median, $p99, $of_quiet);
-	# one that waited would take seconds; what is beyond 1.5 is for a machine that does other things too
-	cmp_ok($median, '<', 1.5 * $quiet_median + 0.005, "P13: handshakes for $kind names do not wait");
-	cmp_ok($p99, '<', 1.5 * $of_quiet + 0.1, "P13: nor do the slowest for $kind names");
+	cmp_ok($median, '<', 1.5 * $quiet_median, "P13: handshakes for $kind names do not wait");
+	# a machine that does other things too
+	cmp_ok($p99, '<', 1.5 * $of_quiet + 0.02, "P13: nor do the slowest for $kind names");
 }
 
 # the master, in a reload

@@ -91,6 +91,17 @@ impl Change {
                 && on_disk.has(details.generation);
             let is_to_go = options.drops_previous && previous(details, on_disk).is_some();
             if is_there && !is_to_go {
+                // Under the lock: a writer that is at it, or died in it, has not told all workers of
+                // the set yet. The next one does.
+                let store = context.store;
+                let Some(writer) = store.write(context.host.lock()) else {
+                    return Err(Refused::Busy);
+                };
+                let now = store.generation(self.name.as_str());
+                drop(writer);
+                if now != Lookup::Found(details.generation) {
+                    return Err(Refused::Busy);
+                }
                 if !options.dry_run {
                     note_accepted(&self.name, details.entry.failure, context);
                 }

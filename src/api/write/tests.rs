@@ -210,3 +210,18 @@ fn a_worker_of_an_earlier_configuration_changes_nothing() {
     assert!(matches!(old.store.find("a.test"), Lookup::Absent));
     Worker::new(old.store).push(None);
 }
+
+/// A set that is there may not be known to all workers yet, while its writer is at it, or died in it.
+#[test]
+fn unchanged_is_what_nobody_is_writing() {
+    let [mut one, mut other] = workers();
+    let change = one.put(None);
+    let prepared = one.prepare(&change);
+    one.commit(&prepared).ok().unwrap();
+    other.host.is_locked.store(true, Ordering::Relaxed);
+    let refused = other.with(|context| change.prepare(NO_DIRECTORY, context)).err();
+    assert!(matches!(refused, Some(Refused::Busy)));
+    other.host.is_locked.store(false, Ordering::Relaxed);
+    let answered = other.with(|context| change.prepare(NO_DIRECTORY, context)).err();
+    assert!(matches!(answered, Some(Refused::With(reply)) if reply.status == 200));
+}
