@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use MIME::Base64 qw(decode_base64);
 use Test::More;
 use Test::SharedCert;
 
@@ -67,7 +68,9 @@ is($full->{sets}{pushed}, @pushed + 1, 'P14: all pushed sets are there');
 is($full->{sets}{previous}, 0, 'and no previous one; lazy ones where the renewal of one has room');
 
 is($t->push_set($rsa, as => 'more.test')->{status}, 507, 'again');
-my $again = $t->pair('kept.test', key => 'rsa', reuse => $kept);
+# signatures differ in length, and what is replaced leaves no more room than it had
+my $again;
+do { $again = $t->pair('kept.test', key => 'rsa', reuse => $kept) } until der_length($again) == der_length($kept);
 is($t->push_set($again)->{status}, 200, 'P14: a renewal of one that is there has room');
 is($t->handshake('tls', 'kept.test')->{serial}, $again->{serial}, 'and serves');
 is($t->push_set($kept)->{status}, 200, 'as often as there are some');
@@ -89,5 +92,7 @@ is($t->api('DELETE', "sets/$pushed[3]")->{status}, 200, 'one is removed');
 is($t->push_set($rsa, as => 'more.test')->{status}, 201, 'then there is room');
 
 $t->done();
+
+sub der_length { return length decode_base64($_[0]{leaf} =~ s/-----.*-----\n//gr) }
 
 sub sets { return $t->api('GET', '')->{json}{sets} }

@@ -1,7 +1,7 @@
 //! The blocks of a publication before it is one: all of them, or none. Locked.
 
 use super::index::{self, Spot};
-use super::layout::{FIXED_UNITS, FREE_UNITS, LAZY_SETS, PREVIOUS_SETS};
+use super::layout::{FIXED_UNITS, FREE_UNITS, UNIT_BYTES};
 use super::word::Link;
 use super::write::Fault;
 use super::zone::Zone;
@@ -39,7 +39,6 @@ impl Staged {
     /// evicted.
     fn fill(&mut self, zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<(), Fault> {
         let alloc = |units| evict::until_fit(zone, units, present, || arena::alloc(zone, units));
-        let may_evict = zone.get(PREVIOUS_SETS) + zone.get(LAZY_SETS) > 0;
         self.is_fixed = plan.record.source != Source::Lazy;
         self.set = alloc(set::units_of(plan.record).ok_or(Fault::Full)?)?;
         if let Some(name) = plan.name {
@@ -53,13 +52,7 @@ impl Staged {
             self.blobs.push(evict::until_fit(zone, blob::units_of(der), present, intern)?);
         }
         if plan.leaves_room {
-            let units = set::units_of(plan.record).ok_or(Fault::Full)?;
-            match arena::alloc(zone, units) {
-                Ok(spare) => self.spare = spare,
-                // What may go is room too, and need not go yet.
-                Err(Fault::Full) if may_evict => {}
-                Err(fault) => return Err(fault),
-            }
+            self.spare = alloc(spare_units(plan.record).ok_or(Fault::Full)?)?;
         }
         Ok(())
     }
@@ -83,6 +76,16 @@ impl Staged {
         }
         Ok(())
     }
+}
+
+/// The bytes by which a renewal may be larger than what it replaces: serial numbers and signatures
+/// are of no fixed length.
+const RENEWAL_GROWS: u64 = 64;
+
+/// What is left free for the renewal of a set of this size. In one piece, for which lazy sets go now:
+/// those that are left may lie where no piece comes of them.
+fn spare_units(record: &Record) -> Option<u32> {
+    set::units_of(record)?.checked_add((RENEWAL_GROWS / UNIT_BYTES) as u32)
 }
 
 /// All blocks of the plan, or none. `old` is where the name is.
@@ -130,7 +133,7 @@ pub(super) fn without_eviction(zone: &Zone, record: &Record) -> Result<Option<St
 /// new one is published. If not, nothing need be evicted to find out.
 fn may_fit(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<bool, Fault> {
     let set = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
-    let spare = if plan.leaves_room { set } else { 0 };
+    let spare = spare_units(plan.record).filter(|_| plan.leaves_room).map_or(0, u64::from);
     if plan.needed + spare <= zone.get(FREE_UNITS) {
         return Ok(true);
     }

@@ -201,3 +201,31 @@ fn nothing_is_evicted_for_what_never_fits_beside_what_stays() {
     assert_eq!(store.stats().lazy_sets, 0);
     check(&store);
 }
+
+/// However lazy sets lie between them: what replaces a pushed set has room when new names have none,
+/// also when it is a little larger.
+#[test]
+fn a_renewal_has_room_where_a_new_name_has_none() {
+    for lazy_every in 1..12 {
+        let (_, store) = new_store(64 * 1024);
+        let lock = TestLock::new();
+        let push = |name: &str, leaf| {
+            let record = pushed(sized(lazy_every, leaf, 1190, &[]));
+            let publication = publication(name, &record, &[], store.next_ticket());
+            let publication = Publication { leaves_room: true, ..publication };
+            store.write(&lock).unwrap().publish(&publication)
+        };
+        for i in 0.. {
+            if i % lazy_every == 0 {
+                store.test_publish(&format!("lazy{i}"), &record(i, &[])).unwrap();
+            }
+            if push(&format!("n{i}"), 720).is_err() {
+                assert!(i > 12, "{i}");
+                break;
+            }
+        }
+        push("n3", 720 + 64).unwrap();
+        assert!(push("new", 720).is_err());
+        check(&store);
+    }
+}
