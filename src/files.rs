@@ -93,6 +93,11 @@ impl Files {
         let mut stats = Vec::with_capacity(self.pairs.len());
         for pair in &self.pairs {
             let paths = pair.paths_for(name);
+            if let Some(stat) = read::stat_absent_pair(&paths) {
+                digest.add(&PairLook::Absent);
+                stats.push(stat);
+                continue;
+            }
             // Before the read: what changes after that must look changed at the next look.
             let before = read::stat_pair(&paths);
             let look = directories::blame(read::read_pair(&paths), pair);

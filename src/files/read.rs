@@ -62,6 +62,36 @@ pub(super) fn read_pair(paths: &PairPaths) -> PairLook {
     PairLook::Bad(PathError::new(&paths.cert, Reason::ChangedWhileRead))
 }
 
+/// The stat of a pair of which `read_pair()` would find neither file, where that can be said without
+/// opening anything: no entry has their names, not even a link that leads nowhere, and nothing is at
+/// fault above them. It is most of what a handshake for a name that nobody has costs.
+pub(super) fn stat_absent_pair(paths: &PairPaths) -> Option<PairStat> {
+    let PairPaths { cert, key } = paths;
+    let of_cert = absent_in_directory(cert)?;
+    let of_key = match cert == key {
+        true => of_cert,
+        false if cert.parent() == key.parent() => absent(key)?,
+        false => absent_in_directory(key)?,
+    };
+    Some([Err(of_cert), Err(of_key)])
+}
+
+/// The errno that says that there is no entry.
+fn absent(path: &Path) -> Option<i32> {
+    let errno = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).err()?;
+    is_absent(errno).then_some(errno.raw_os_error())
+}
+
+/// As `absent()`, also for the directory of the path; `None` where that is a link that leads nowhere.
+fn absent_in_directory(path: &Path) -> Option<i32> {
+    let directory = path.parent()?;
+    match statat(CWD, directory, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => absent(path),
+        Ok(_) => statat(CWD, directory, AtFlags::empty()).ok().and_then(|_| absent(path)),
+        Err(errno) => is_absent(errno).then_some(errno.raw_os_error()),
+    }
+}
+
 /// What `read_pair()` would give as the files' stat, without reading them.
 pub(super) fn stat_pair(paths: &PairPaths) -> PairStat {
     let stat_of = |path: &Path| stat_at(rustix::fs::CWD, path.as_os_str());
