@@ -186,7 +186,9 @@ pub(crate) mod owned {
 pub(crate) mod test_support {
     use std::sync::Mutex;
     // Not of what a model watches.
-    use std::sync::atomic::AtomicU64 as Count;
+    use std::sync::atomic::{AtomicBool, AtomicU64 as Count};
+
+    use rustix::process::{Signal, getpid, kill_process};
 
     use super::*;
 
@@ -194,6 +196,8 @@ pub(crate) mod test_support {
     pub(crate) struct Faults {
         /// Stores that still happen before one panics: the process is killed. `u64::MAX`: all.
         stores: Count,
+        /// It is killed indeed.
+        by_signal: AtomicBool,
         /// Loads before `meanwhile` is done: what others do between two loads. `u64::MAX`: never.
         loads: Count,
         meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
@@ -205,6 +209,7 @@ pub(crate) mod test_support {
         const fn none() -> Faults {
             Faults {
                 stores: Count::new(u64::MAX),
+                by_signal: AtomicBool::new(false),
                 loads: Count::new(u64::MAX),
                 meanwhile: Mutex::new(None),
             }
@@ -213,6 +218,9 @@ pub(crate) mod test_support {
         pub(super) fn at_store(&self) {
             match self.stores.load(Ordering::Relaxed) {
                 u64::MAX => {}
+                0 if self.by_signal.load(Ordering::Relaxed) => {
+                    let _ = kill_process(getpid(), Signal::KILL);
+                }
                 // As a panic, without the message.
                 0 => std::panic::resume_unwind(Box::new("killed")),
                 left => self.stores.store(left - 1, Ordering::Relaxed),
@@ -242,6 +250,22 @@ pub(crate) mod test_support {
                 words: words.len(),
                 faults: Box::leak(Box::new(Faults::none())),
             }
+        }
+
+        /// As `from_raw()`, with faults of its own.
+        ///
+        /// # Safety
+        /// As for that, for the life of the process.
+        pub(crate) unsafe fn mapped(ptr: NonNull<u8>, len: usize) -> Region {
+            // SAFETY: by the contract.
+            let region = unsafe { Region::from_raw(ptr, len) };
+            Region { faults: Box::leak(Box::new(Faults::none())), ..region }
+        }
+
+        /// The next `stores` stores happen, at the one after them the process gets SIGKILL.
+        pub(crate) fn kill_process_after(&self, stores: u64) {
+            self.faults.by_signal.store(true, Ordering::Relaxed);
+            self.kill_after(stores);
         }
 
         /// The next `stores` stores happen, the one after them panics, as all that follow.

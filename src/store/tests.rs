@@ -9,6 +9,8 @@ mod interleaved;
 mod kill;
 mod model;
 mod previous;
+#[cfg(not(any(loom, shuttle)))]
+mod processes;
 #[cfg(any(loom, shuttle))]
 mod scheduled;
 mod secrets;
