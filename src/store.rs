@@ -310,6 +310,14 @@ impl Store {
         Writer::begin(self, lock)
     }
 
+    /// Repairs what a writer left that was killed, unless another process has the lock. Until then
+    /// some workers may go by what it changed and some not, and what it replaced is not wiped.
+    pub(crate) fn finish_left_write(&self, lock: &dyn ZoneLock) {
+        if self.zone.get(layout::BUSY) != 0 {
+            drop(self.write(lock));
+        }
+    }
+
     /// What to take before a lookup of `name`, to know later whether its answer still holds.
     pub(crate) fn stamp(&self, name: &str) -> Stamp {
         let stripe = layout::stripe(hash::of_name(name.as_bytes()));

@@ -71,20 +71,23 @@ for my $what (sort keys %operations) {
 	my ($bad, $not_struck) = (0, 0);
 	for (my $point = 0; $point < $stores; $point += $step) {
 		begin($prepare);
-		$t->arm($point);
+		# who comes next repairs, a new worker or a writer; it is killed as well, somewhere
+		my $in_repair = $kills % 2 ? undef : 37 * $point % $of_repair;
+		$t->arm($point, 'KILL', $in_repair);
 		$do->();
-		if (!$t->struck()) {
+		my $struck = $t->struck();
+		if (!$struck) {
 			$not_struck++;
 			$t->disarm();
 			next;
 		}
 		$kills++;
-		if ($kills % 2) {
-			# the next writer repairs; it is killed as well, somewhere
-			$t->arm(37 * $point % $of_repair);
+		if (defined $in_repair) {
 			$t->push_set($other);
-			$repairs++ if $t->struck();
+			$repairs++ if $t->struck() != $struck;
 			$t->disarm();
+		} elsif ($kills % 6 == 0) {
+			$bad++ if !is_same_everywhere(keys %$may_serve, "$what, $point");
 		}
 		$bad++ if !is_consistent($may_serve, "$what, $point");
 		$bad++ if !goes_on("$what, $point");
@@ -109,9 +112,12 @@ $t->done();
 sub repair_stores {
 	begin();
 	$t->arm(60);
-	$t->push_set($new);
-	$t->struck() or die 'nobody was killed';
-	return $t->stores_of(sub { $t->push_set($other) });
+	return $t->stores_of(sub {
+		$t->push_set($new);
+		$t->struck() or die 'nobody was killed';
+		wait_for(10, sub { $t->workers_ready() });
+		$t->push_set($other);
+	}) - 60;
 }
 
 sub used { return $t->api('GET', '')->{json}{bytes_used} }
@@ -162,6 +168,16 @@ sub is_consistent {
 		$good = 0;
 	}
 	return $good;
+}
+
+# All workers go by the same, with nobody writing.
+sub is_same_everywhere {
+	my ($name, $what) = @_;
+	wait_for(10, sub { $t->workers_ready() });
+	my %served = map { served($name) => 1 } 1 .. 16;
+	return 1 if keys %served == 1;
+	diag("$what: $name serves " . join ' and ', sort keys %served);
+	return 0;
 }
 
 sub goes_on {

@@ -27,6 +27,8 @@ struct Control {
     stores: AtomicU64,
     /// The process that had the fault.
     pid: AtomicU64,
+    /// What `left` becomes then: another process has the same fault.
+    next: AtomicU64,
 }
 
 static CONTROL: OnceLock<Option<&'static Control>> = OnceLock::new();
@@ -65,7 +67,8 @@ pub(super) fn at_store() {
     match control.left.load(Ordering::Relaxed) {
         u64::MAX => {}
         0 => {
-            control.left.store(u64::MAX, Ordering::Relaxed);
+            let next = control.next.swap(u64::MAX, Ordering::Relaxed);
+            control.left.store(next, Ordering::Relaxed);
             control.pid.store(getpid().as_raw_nonzero().get() as u64, Ordering::Relaxed);
             let signal = match control.signal.load(Ordering::Relaxed) {
                 9 => Signal::KILL,

@@ -82,12 +82,16 @@ fn absent(path: &Path) -> Option<i32> {
     is_absent(errno).then_some(errno.raw_os_error())
 }
 
-/// As `absent()`, also for the directory of the path; `None` where that is a link that leads nowhere.
+/// As `absent()`, also for the directory of the path; `None` where that is a link to none.
 fn absent_in_directory(path: &Path) -> Option<i32> {
     let directory = path.parent()?;
     match statat(CWD, directory, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => absent(path),
-        Ok(_) => statat(CWD, directory, AtFlags::empty()).ok().and_then(|_| absent(path)),
+        Ok(_) => {
+            let stat = statat(CWD, directory, AtFlags::empty()).ok()?;
+            let leads_to = FileType::from_raw_mode(stat.st_mode);
+            if leads_to == FileType::Directory { absent(path) } else { None }
+        }
         Err(errno) => is_absent(errno).then_some(errno.raw_os_error()),
     }
 }

@@ -162,6 +162,8 @@ fn absent_files() {
     assert_eq!(live.absent(), Some(true));
     symlink("nowhere", live.path("a.test")).unwrap();
     assert_eq!(live.absent(), None);
+    fs::write(live.path("nowhere"), "a file").unwrap();
+    assert_eq!(live.absent(), None);
 }
 
 #[test]

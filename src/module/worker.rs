@@ -45,6 +45,7 @@ pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
         // What a worker left that was killed is looked after at once by the one in its place.
         for_each_zone(cycle, |zone| {
             zone.state.close_inherited();
+            zone.finish_left_write(log);
             if zone.durable().is_some() {
                 zone.heal(log);
                 start_timer();
@@ -102,6 +103,7 @@ fn sweep(cycle: *mut ngx_cycle_t) {
     if now.wrapping_sub(SWEPT_AT.load(Ordering::Relaxed)) >= SWEEP_MSEC {
         SWEPT_AT.store(now, Ordering::Relaxed);
         for_each_zone(cycle, |zone| {
+            zone.finish_left_write(Log::of_cycle());
             zone.sweep();
             zone.heal(Log::of_cycle());
         });

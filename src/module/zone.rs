@@ -141,6 +141,13 @@ impl ZoneConf {
         self.state.durable()
     }
 
+    /// Finishes what a process left that was killed in a write.
+    pub(super) fn finish_left_write(&self, log: Option<Log>) {
+        if let Some((shared, store)) = self.mapped() {
+            store.finish_left_write(self.host(shared, log).lock());
+        }
+    }
+
     /// Looks after the state directory, from a worker's timer.
     pub(super) fn heal(&self, log: Option<Log>) {
         if let (Some((shared, store)), Some(durable)) = (self.mapped(), self.durable()) {

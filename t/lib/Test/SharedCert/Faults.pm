@@ -14,24 +14,25 @@ use constant NEVER => ~0;
 sub with_faults {
 	my ($self) = @_;
 	my $path = "$self->{dir}/faults";
-	spew($path, pack 'Q4', NEVER, 9, 0, 0);
+	spew($path, pack 'Q5', NEVER, 9, 0, 0, NEVER);
 	chmod 0666, $path;
 	open $self->{faults}, '+<:raw', $path or die "$path: $!";
 	$ENV{TEST_SHARED_CERT_FAULTS} = $path;
 	return $self;
 }
 
-# arm($stores, 'KILL' or 'STOP'): after so many stores.
+# arm($stores, 'KILL' or 'STOP', $next): after so many stores; then another process after so many of its.
 sub arm {
-	my ($self, $stores, $signal) = @_;
-	_set($self, 2, 0, 0);
+	my ($self, $stores, $signal, $next) = @_;
+	_set($self, 2, 0, 0, $next // NEVER);
 	_set($self, 0, $stores, ($signal // 'KILL') eq 'KILL' ? 9 : 19);
 	return;
 }
 
-# The pid of the process that had the fault, 0 when there was none; no other will have it.
+# The pid of the process that had the fault last, 0 when there was none; no other will have it.
 sub disarm {
 	my ($self) = @_;
+	_set($self, 4, NEVER);
 	_set($self, 0, NEVER);
 	return (_get($self))[3];
 }
@@ -63,8 +64,8 @@ sub _set {
 sub _get {
 	my ($self) = @_;
 	sysseek $self->{faults}, 0, 0;
-	sysread $self->{faults}, my $words, 32 or die "faults: $!";
-	return unpack 'Q4', $words;
+	sysread $self->{faults}, my $words, 40 or die "faults: $!";
+	return unpack 'Q5', $words;
 }
 
 1;
