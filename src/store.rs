@@ -30,6 +30,7 @@ mod node;
 mod publish;
 mod read;
 mod repair;
+mod reserve;
 mod served;
 mod set;
 mod size;

@@ -31,10 +31,20 @@ pub(super) fn set_before(zone: &Zone, unit: u32, units: u32) {
 
 /// A block of `units` at least, as `Kind::Building`, with a generation of its own.
 pub(super) fn alloc(zone: &Zone, units: u32) -> Result<u32, Fault> {
-    let units = units.max(MIN_UNITS);
-    let (unit, size) = bins::find(zone, units)?.ok_or(Fault::Full)?;
+    alloc_up_to(zone, units, units)
+}
+
+/// A block of `least` units at least, and of `most` where there is a place for that.
+pub(super) fn alloc_up_to(zone: &Zone, least: u32, most: u32) -> Result<u32, Fault> {
+    let (least, most) = (least.max(MIN_UNITS), most.max(MIN_UNITS));
+    let found = match bins::find(zone, most)? {
+        None if least < most => bins::find(zone, least)?,
+        found => found,
+    };
+    let (unit, size) = found.ok_or(Fault::Full)?;
     bins::take(zone, unit, size)?;
 
+    let units = most.min(size);
     let rest = size - units;
     let taken = if rest < MIN_UNITS { size } else { units };
     let tail = unit + taken;
@@ -51,7 +61,7 @@ pub(super) fn alloc(zone: &Zone, units: u32) -> Result<u32, Fault> {
     Ok(unit)
 }
 
-fn next_generation(zone: &Zone) -> u64 {
+pub(super) fn next_generation(zone: &Zone) -> u64 {
     let next = (zone.get(GENERATION).wrapping_add(1) & GENERATION_MASK).max(1);
     zone.set(GENERATION, next);
     next

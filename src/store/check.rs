@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use super::index::{self, Chain};
 use super::layout::{
     BIN_COUNT, BIN_MAP, BINS, BUSY, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS,
-    PREVIOUS_SETS, PUSHED_SETS,
+    PREVIOUS_SETS, PUSHED_SETS, RESERVE,
 };
 use super::node::{self, Role};
 use super::set::{self, Shape};
 use super::word::{Kind, Link};
 use super::zone::Zone;
-use super::{Store, alias, arena, bins, blob, hash, name};
+use super::{Store, alias, arena, bins, blob, hash, name, reserve};
 use crate::record::Source;
 
 /// Panics with what is wrong.
@@ -64,6 +64,10 @@ pub(super) fn check_damaged(store: &Store) -> Found {
     assert_eq!(zone.get(PREVIOUS_SETS), found.previous.len() as u64, "previous sets");
 
     found.reachable.extend(found.links.keys());
+    if reserve::units(zone) > 0 {
+        assert!(found.reachable.insert(zone.get(RESERVE) as u32), "a reserve that is in use");
+        assert!(zone.get(PUSHED_SETS) > 0, "a reserve for nothing");
+    }
     let mut fixed_units = 0;
     for (unit, (kind, units)) in &blocks {
         assert_eq!(found.reachable.contains(unit), *kind != Kind::Free, "{kind:?} at {unit}");

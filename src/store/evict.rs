@@ -2,12 +2,14 @@
 //! last (P14). Locked.
 
 use super::index::{self, Spot};
-use super::layout::{EVICTIONS, FIRST_UNIT, FREE_UNITS, HAND, PREVIOUS_HAND, PREVIOUS_SETS};
+use super::layout::{
+    EVICTIONS, FIRST_UNIT, FREE_UNITS, HAND, LAZY_SETS, PREVIOUS_HAND, PREVIOUS_SETS,
+};
 use super::name::Name;
 use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::Zone;
-use super::{name, node, set};
+use super::{blob, name, node, set};
 
 /// Buckets that are looked at for one victim: all of a zone of 4 MiB, a sample of a larger one.
 const WINDOW: usize = 4096;
@@ -43,11 +45,16 @@ pub(super) fn until_fit<T>(
     keep: u32,
     mut attempt: impl FnMut() -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let (mut previous_joined, mut pieces_tried) = (false, false);
+    let (mut previous_joined, mut pieces_tried, mut is_hopeful) = (false, false, false);
     loop {
         match attempt() {
             Err(Fault::Full) => {}
             done => return done,
+        }
+        // Nothing goes for what no place comes of.
+        is_hopeful = is_hopeful || may_come_free(zone, units, keep)?;
+        if !is_hopeful {
+            return Err(Fault::Full);
         }
         let in_pieces = zone.get(FREE_UNITS) / IN_PIECES > u64::from(units);
         if zone.get(PREVIOUS_SETS) > 0 {
@@ -168,6 +175,35 @@ fn join_pieces(zone: &Zone, units: u32, keep: u32, kinds: &[Goes]) -> Result<(),
         return Ok(());
     }
     Ok(())
+}
+
+/// How many blocks are looked at for a place that may come free: all of a zone of some 100 MB.
+const LOOKED_AT: usize = 1 << 18;
+
+/// Whether there is a stretch of `units` in which nothing stays, as far as can be told.
+fn may_come_free(zone: &Zone, units: u32, keep: u32) -> Result<bool, Fault> {
+    if zone.get(PREVIOUS_SETS) + zone.get(LAZY_SETS) == 0 {
+        return Ok(false);
+    }
+    let (mut unit, mut stretch) = (FIRST_UNIT, 0);
+    for _ in 0..LOOKED_AT {
+        if unit >= zone.geometry.end {
+            return Ok(false);
+        }
+        let (kind, size) = zone.block(unit).map_err(|_| Fault::Damaged)?;
+        let goes = match kind {
+            Kind::Free => true,
+            // With the last set that goes.
+            Kind::Blob => !blob::is_fixed(zone, Link::new(unit, 0)),
+            _ => piece_at(zone, unit, kind, keep, Goes::LastGood).is_some(),
+        };
+        stretch = if goes { stretch + size } else { 0 };
+        if stretch >= units {
+            return Ok(true);
+        }
+        unit += size;
+    }
+    Ok(true)
 }
 
 /// The blocks in the first stretch of `units` that is all free or may go.

@@ -19,10 +19,10 @@
 pub(super) const MAGIC_VALUE: u64 = 0x7473_7472_6563_7372;
 /// The version of this layout.
 #[cfg(not(feature = "fault-injection"))]
-pub(super) const LAYOUT: u64 = 3;
+pub(super) const LAYOUT: u64 = 4;
 /// Another one, to test what meets a zone of another version.
 #[cfg(feature = "fault-injection")]
-pub(super) const LAYOUT: u64 = 3 | 1 << 32;
+pub(super) const LAYOUT: u64 = 4 | 1 << 32;
 
 // What the zone is. Written by `format` only, `MAGIC` last.
 pub(super) const MAGIC: usize = 0;
@@ -69,6 +69,8 @@ pub(super) const PUSHED_SETS: usize = 33;
 pub(super) const PREVIOUS_SETS: usize = 34;
 /// The bucket where the next search for a previous set to drop starts.
 pub(super) const PREVIOUS_HAND: usize = 35;
+/// The unit of the block that is kept aside for replacements; 0 is none.
+pub(super) const RESERVE: usize = 36;
 /// One bit per bin that is not empty.
 pub(super) const BIN_MAP: usize = 40;
 
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn tables_do_not_overlap() {
-        const { assert!(PREVIOUS_HAND < BIN_MAP && COUNTERS % 8 == 0) };
+        const { assert!(RESERVE < BIN_MAP && COUNTERS % 8 == 0) };
         assert!(BIN_MAP + BIN_COUNT.div_ceil(64) <= DIRECTORIES);
         const { assert!(DIRECTORIES + DIRECTORY_COUNT <= STRIPES) };
         assert_eq!(usize::from(stripe(u64::MAX)), STRIPE_COUNT - 1);

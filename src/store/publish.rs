@@ -8,7 +8,7 @@ use super::stage::{self, Plan, Staged};
 use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::Zone;
-use super::{alias, blob, hash, index, set};
+use super::{alias, arena, blob, hash, index, reserve, set};
 use crate::record::{Record, Source};
 
 /// A set to publish.
@@ -34,8 +34,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) previous: Previous,
     /// Which set must be there.
     pub(crate) expects: Expects,
-    /// A name that is new takes no room that another set of its size might need to be replaced: a
-    /// replacement is there before what it replaces goes.
+    /// A name that is new is refused where there would be no room to replace sets like it
+    /// (`reserve`): a replacement is there before what it replaces goes.
     pub(crate) leaves_room: bool,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn needed_units(name: &str, record: &Record, served: &[&str]) -> u64 
 pub(super) fn own_units(name: &str, record: &Record, served: &[&str]) -> u64 {
     let aliases = served::aliases(name, record, served);
     let longest = aliases.iter().map(|alias| alias.len()).fold(name.len(), usize::max);
-    let Some(set) = set::units_of(record).filter(|_| longest <= MAX_NAME) else {
+    let Some(set) = set::room_of(record).filter(|_| longest <= MAX_NAME) else {
         return u64::MAX;
     };
     let names = aliases.into_iter().map(alias::units_of).chain([name::units_of(name.as_bytes())]);
@@ -123,12 +123,14 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
     for (bytes, unit) in change.added.iter().zip(&staged.aliases) {
         alias::add(zone, *unit, bytes, owner);
     }
-    let set = make_set(zone, record, publication.generation, &staged, owner);
+    let set = make_set(zone, publication, &staged, staged.set, owner);
     index::count_in(zone, owner.unit(), set);
+    // Where the new set takes the place of the old one, that one cannot be kept.
+    let previous_kind = if staged.is_in_reserve { Previous::Drop } else { publication.previous };
     // Staging may have dropped it for room.
     let before_old = name::previous(zone, owner.unit());
     if let Some(old) = old {
-        let previous = match publication.previous {
+        let previous = match previous_kind {
             Previous::Keep => old.name.set.without_flags(),
             Previous::Drop => Link::NONE,
         };
@@ -144,10 +146,43 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
 
     if let Some(old) = old {
         index::count_out(zone, owner.unit(), old.name.set);
-        retire_old(zone, publication.previous, &old, before_old)?;
+        retire_old(zone, previous_kind, &old, before_old)?;
         alias::remove(zone, owner.unit(), &change.dropped)?;
     }
+    let set = match staged.is_in_reserve {
+        true => leave_reserve(zone, publication, &staged, owner, set, &change.hashes)?,
+        false => set,
+    };
+    reserve::free_if_unused(zone)?;
     Ok(set)
+}
+
+/// Has a set that is in the reserve where there is room by now; the link to it.
+fn leave_reserve(
+    zone: &Zone,
+    publication: &Publication<'_>,
+    staged: &Staged,
+    owner: Link,
+    set: Link,
+    hashes: &[u64],
+) -> Result<Link, Fault> {
+    let record = publication.record;
+    let Some((own, room)) = set::units_of(record).zip(set::room_of(record)) else {
+        return Err(Fault::Damaged);
+    };
+    let unit = match arena::alloc_up_to(zone, own, room) {
+        Ok(unit) => unit,
+        // It stays, and there is no reserve any more.
+        Err(Fault::Full) => return Ok(set),
+        Err(fault) => return Err(fault),
+    };
+    let moved = make_set(zone, publication, staged, unit, owner);
+    index::count_in(zone, owner.unit(), moved);
+    name::set_set(zone, owner.unit(), moved);
+    index::announce(zone, hashes);
+    index::count_out(zone, owner.unit(), set);
+    reserve::put(zone, set.unit())?;
+    Ok(moved)
 }
 
 /// What becomes of a set that was replaced, and of the one that was kept before it.
@@ -204,8 +239,15 @@ pub(super) fn add_previous(
     Ok(true)
 }
 
-/// The set's block, which no name links to yet.
-fn make_set(zone: &Zone, record: &Record, generation: u64, staged: &Staged, owner: Link) -> Link {
-    set::fill(zone, staged.set, record, generation, &staged.blobs, owner.unit());
-    zone.go_live(staged.set, Kind::Set).with_source(record.source)
+/// The set in its block, which no name links to yet.
+fn make_set(
+    zone: &Zone,
+    publication: &Publication<'_>,
+    staged: &Staged,
+    unit: u32,
+    owner: Link,
+) -> Link {
+    let Publication { record, generation, .. } = *publication;
+    set::fill(zone, unit, record, generation, &staged.blobs, owner.unit());
+    zone.go_live(unit, Kind::Set).with_source(record.source)
 }

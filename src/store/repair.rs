@@ -9,13 +9,13 @@ use crate::ffi::atomic::Ordering;
 use super::index::{self, Chain};
 use super::layout::{
     BUSY, CHANGES, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS, PREVIOUS_SETS,
-    PUSHED_SETS, REPAIRS, RESETS, STRIPE_COUNT, STRIPES,
+    PUSHED_SETS, REPAIRS, RESERVE, RESETS, STRIPE_COUNT, STRIPES,
 };
 use super::marks::{Bits, Marks};
 use super::node::Role;
 use super::word::{Header, Kind, Link};
 use super::zone::Zone;
-use super::{arena, bins, blob};
+use super::{arena, bins, blob, reserve};
 
 /// Repairs the zone. False, and nothing done, when there is no memory for two bits per unit.
 /// BUSY is set before and after.
@@ -29,7 +29,7 @@ pub(super) fn run(zone: &Zone) -> bool {
     if marks.find_starts().is_ok() {
         marks.prune();
         sweep(zone, marks.live());
-        recount(zone);
+        keep_aside(zone, recount(zone));
     } else {
         reset(zone);
     }
@@ -53,7 +53,7 @@ pub(super) fn empty(zone: &Zone) {
     zone.set_header(FIRST_UNIT, Header::new(Kind::Free, g.units(), 0));
     bins::put(zone, FIRST_UNIT, g.units());
     zone.set(FREE_UNITS, u64::from(g.units()));
-    for word in [LAZY_SETS, FIXED_SETS, PUSHED_SETS, PREVIOUS_SETS, FIXED_UNITS] {
+    for word in [LAZY_SETS, FIXED_SETS, PUSHED_SETS, PREVIOUS_SETS, FIXED_UNITS, RESERVE] {
         zone.set(word, 0);
     }
 }
@@ -75,6 +75,7 @@ fn reset(zone: &Zone) {
 fn sweep(zone: &Zone, live: &Bits) {
     bins::clear(zone);
     zone.region.wipe(zone.geometry.blobs, zone.geometry.blob_buckets);
+    zone.set(RESERVE, 0);
 
     let mut free = Stretch::default();
     let (mut unit, mut before, mut total) = (FIRST_UNIT, 0, 0);
@@ -133,9 +134,17 @@ impl Stretch {
     }
 }
 
+/// Room for a set of so many units, if there is any: what replaced a set may have been in it.
+fn keep_aside(zone: &Zone, units: u32) {
+    // Without, the next push that is new makes one.
+    let _ = reserve::grow(zone, units, |units| arena::alloc(zone, units));
+}
+
 /// Counts sets and links to blobs. The old numbers stay until the new ones are there: readers need
-/// one of them.
-fn recount(zone: &Zone) {
+/// one of them. The units of the largest pushed set for which room is kept.
+fn recount(zone: &Zone) -> u32 {
+    let most = reserve::most(zone);
+    let mut largest = 0;
     let units_at = |link: Link| u64::from(zone.header(link.unit()).units());
     let (mut lazy_sets, mut fixed_sets, mut fixed_units) = (0, 0, 0);
     let (mut pushed_sets, mut previous_sets) = (0, 0);
@@ -159,7 +168,11 @@ fn recount(zone: &Zone) {
             }
             if is_fixed {
                 fixed_sets += 1;
-                pushed_sets += u64::from(name.set.has(Link::PUSHED));
+                if name.set.has(Link::PUSHED) {
+                    pushed_sets += 1;
+                    let units = zone.header(name.set.unit()).units();
+                    largest = largest.max(if units <= most { units } else { 0 });
+                }
                 fixed_units += units_at(place.link) + units_at(name.set);
             } else {
                 lazy_sets += 1;
@@ -171,4 +184,5 @@ fn recount(zone: &Zone) {
     zone.set(PUSHED_SETS, pushed_sets);
     zone.set(PREVIOUS_SETS, previous_sets);
     zone.set(FIXED_UNITS, fixed_units);
+    largest
 }

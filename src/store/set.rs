@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::layout::UNIT_WORDS;
+use super::layout::{UNIT_BYTES, UNIT_WORDS};
 use super::word::{Kind, Link, halves, join};
 use super::zone::{Open, Torn, Zone};
 use super::{Validity, blob};
@@ -42,6 +42,16 @@ pub(super) fn units_of(record: &Record) -> Option<u32> {
     }
     let counted = record.members.len() <= KeyType::COUNT;
     counted.then_some(words.div_ceil(UNIT_WORDS) as u32)
+}
+
+/// By how much more than it needs the block of a pushed set is larger, bytes: serial numbers and
+/// signatures are of no fixed length, and the next set of the name is to fit where this one was.
+const SLACK: u64 = 64;
+
+/// The units of the block that is allocated for a record where there is a choice.
+pub(super) fn room_of(record: &Record) -> Option<u32> {
+    let slack = if record.source == Source::Pushed { SLACK } else { 0 };
+    units_of(record)?.checked_add((slack / UNIT_BYTES) as u32)
 }
 
 /// Fills a block that no reader has a link to. `links` are those of all chains, one after another.

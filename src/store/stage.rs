@@ -1,11 +1,11 @@
 //! The blocks of a publication before it is one: all of them, or none. Locked.
 
 use super::index::{self, Spot};
-use super::layout::{FIXED_UNITS, FREE_UNITS, UNIT_BYTES};
+use super::layout::{FIXED_UNITS, FREE_UNITS};
 use super::word::Link;
 use super::write::Fault;
 use super::zone::Zone;
-use super::{alias, arena, blob, evict, name, set};
+use super::{alias, arena, blob, evict, name, reserve, set};
 use crate::record::{Record, Source};
 
 /// What is to be allocated.
@@ -30,17 +30,39 @@ pub(super) struct Staged {
     pub(super) name: u32,
     pub(super) aliases: Vec<u32>,
     is_fixed: bool,
-    /// Room for another set; 0 for none.
-    spare: u32,
+    /// The set's block is the reserve.
+    pub(super) is_in_reserve: bool,
 }
 
 impl Staged {
     /// Allocates everything, the largest part first. `present` is the name's block, which is not
     /// evicted.
     fn fill(&mut self, zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<(), Fault> {
+        let Some((own, room)) = set::units_of(plan.record).zip(set::room_of(plan.record)) else {
+            return Err(Fault::Full);
+        };
+        // What replaces a set takes what there is, and a new one leaves room for what replaces it.
+        let least = if plan.name.is_some() { room } else { own };
+        let alloc_set = || arena::alloc_up_to(zone, least, room);
+        self.set = evict::until_fit(zone, least, present, alloc_set)?;
+        self.fill_rest(zone, plan, present)?;
+        let grown = reserve::grow(zone, reserve::wanted(zone, plan.record), |units| {
+            evict::until_fit(zone, units, present, || arena::alloc(zone, units))
+        });
+        if plan.leaves_room { grown } else { full_is_good_enough(grown) }
+    }
+
+    /// As `fill()`, with the set where room is kept for it, and nothing evicted.
+    fn fill_in_reserve(&mut self, zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<(), Fault> {
+        self.set = reserve::take(zone).ok_or(Fault::Full)?;
+        self.is_in_reserve = true;
+        self.fill_rest(zone, plan, present)
+    }
+
+    /// All but the set.
+    fn fill_rest(&mut self, zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<(), Fault> {
         let alloc = |units| evict::until_fit(zone, units, present, || arena::alloc(zone, units));
         self.is_fixed = plan.record.source != Source::Lazy;
-        self.set = alloc(set::units_of(plan.record).ok_or(Fault::Full)?)?;
         if let Some(name) = plan.name {
             self.name = alloc(name::units_of(name))?;
         }
@@ -50,9 +72,6 @@ impl Staged {
         for der in plan.record.members.iter().flat_map(|m| &m.chain) {
             let intern = || blob::intern(zone, der, self.is_fixed);
             self.blobs.push(evict::until_fit(zone, blob::units_of(der), present, intern)?);
-        }
-        if plan.leaves_room {
-            self.spare = alloc(spare_units(plan.record).ok_or(Fault::Full)?)?;
         }
         Ok(())
     }
@@ -67,9 +86,13 @@ impl Staged {
     }
 
     fn discard(self, zone: &Zone) -> Result<(), Fault> {
-        let units = [self.set, self.name, self.spare].into_iter().chain(self.aliases);
+        let set = if self.is_in_reserve { 0 } else { self.set };
+        let units = [set, self.name].into_iter().chain(self.aliases);
         for unit in units.filter(|unit| *unit != 0) {
             arena::free(zone, unit)?;
+        }
+        if self.is_in_reserve {
+            reserve::put(zone, self.set)?;
         }
         for link in self.blobs {
             blob::release(zone, link, self.is_fixed)?;
@@ -78,45 +101,52 @@ impl Staged {
     }
 }
 
-/// The bytes by which a renewal may be larger than what it replaces: serial numbers and signatures
-/// are of no fixed length.
-const RENEWAL_GROWS: u64 = 64;
-
-/// What is left free for the renewal of a set of this size. In one piece, for which lazy sets go now:
-/// those that are left may lie where no piece comes of them.
-fn spare_units(record: &Record) -> Option<u32> {
-    set::units_of(record)?.checked_add((RENEWAL_GROWS / UNIT_BYTES) as u32)
+fn full_is_good_enough(result: Result<(), Fault>) -> Result<(), Fault> {
+    match result {
+        Err(Fault::Full) => Ok(()),
+        other => other,
+    }
 }
 
 /// All blocks of the plan, or none. `old` is where the name is.
 pub(super) fn run(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<Staged, Fault> {
-    if !may_fit(zone, plan, old)? {
-        return Err(Fault::Full);
-    }
     let present = old.map_or(0, |old| old.link.unit());
-    match attempt(zone, plan, present) {
-        // When all is evicted and it does not fit, what was staged first may lie in the middle.
-        Err(Fault::Full) => attempt(zone, plan, present),
-        done => done,
+    let attempt = || attempt(zone, |staged| staged.fill(zone, plan, present));
+    let done = match may_fit(zone, plan, old)? {
+        true => match attempt() {
+            // When all is evicted and it does not fit, what was staged first may lie in the middle.
+            Err(Fault::Full) => attempt(),
+            done => done,
+        },
+        false => Err(Fault::Full),
+    };
+    match old.filter(|old| matches!(done, Err(Fault::Full)) && can_take_turns(zone, plan, old)) {
+        Some(_) => self::attempt(zone, |staged| staged.fill_in_reserve(zone, plan, present)),
+        None => done,
     }
 }
 
-fn attempt(zone: &Zone, plan: &Plan<'_>, present: u32) -> Result<Staged, Fault> {
+fn attempt(
+    zone: &Zone,
+    fill: impl FnOnce(&mut Staged) -> Result<(), Fault>,
+) -> Result<Staged, Fault> {
     let mut staged = Staged::default();
-    match staged.fill(zone, plan, present) {
-        Ok(()) => {
-            let spare = std::mem::take(&mut staged.spare);
-            if spare != 0 {
-                arena::free(zone, spare)?;
-            }
-            Ok(staged)
-        }
+    match fill(&mut staged) {
+        Ok(()) => Ok(staged),
         Err(Fault::Full) => {
             staged.discard(zone)?;
             Err(Fault::Full)
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// Whether the set can be in the reserve until the old one's block is free, and then in that.
+fn can_take_turns(zone: &Zone, plan: &Plan<'_>, old: &Spot) -> bool {
+    let units_at = |unit| zone.header(unit).units();
+    let own = set::units_of(plan.record).unwrap_or(u32::MAX);
+    let is_fixed = plan.record.source != Source::Lazy && !old.name.is_lazy();
+    is_fixed && own <= reserve::units(zone) && own <= units_at(old.name.set.unit())
 }
 
 /// The blocks of a previous set, if there is room for them as it is.
@@ -133,12 +163,16 @@ pub(super) fn without_eviction(zone: &Zone, record: &Record) -> Result<Option<St
 /// new one is published. If not, nothing need be evicted to find out.
 fn may_fit(zone: &Zone, plan: &Plan<'_>, old: Option<&Spot>) -> Result<bool, Fault> {
     let set = u64::from(set::units_of(plan.record).unwrap_or(u32::MAX));
-    let spare = spare_units(plan.record).filter(|_| plan.leaves_room).map_or(0, u64::from);
-    if plan.needed + spare <= zone.get(FREE_UNITS) {
+    let present = u64::from(reserve::units(zone));
+    let reserve = match plan.leaves_room {
+        true => present.max(reserve::wanted(zone, plan.record).into()),
+        false => present,
+    };
+    if plan.needed + (reserve - present) <= zone.get(FREE_UNITS) {
         return Ok(true);
     }
     let units_at = |unit| u64::from(zone.header(unit).units());
-    let mut units = set + spare;
+    let mut units = set + reserve;
     units += plan.name.map_or(0, |name| u64::from(name::units_of(name)));
     units += plan.aliases.iter().map(|name| u64::from(alias::units_of(name))).sum::<u64>();
     units = units.saturating_add(zone.get(FIXED_UNITS));

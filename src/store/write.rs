@@ -5,7 +5,7 @@ use crate::ffi::atomic::{Ordering, fence};
 use super::index::{self, Spot};
 use super::layout::{BUSY, UNIT_BYTES};
 use super::zone::Zone;
-use super::{Expects, Publication, SetId, Store, hash, publish, repair, served};
+use super::{Expects, Publication, SetId, Store, hash, publish, repair, reserve, served};
 use crate::record::Record;
 
 /// The lock of the zone: one that is freed when the process that holds it dies.
@@ -185,7 +185,8 @@ fn remove(zone: &Zone, spot: &Spot) -> Result<(), Fault> {
     let hashes = served::hashes_of(zone, spot.link.unit(), spot.hash)?;
     index::retire(zone, spot);
     index::announce(zone, &hashes);
-    index::discard(zone, spot)
+    index::discard(zone, spot)?;
+    reserve::free_if_unused(zone)
 }
 
 fn first_lazy(zone: &Zone, bucket: usize) -> Result<Option<Spot>, Fault> {

@@ -1,6 +1,6 @@
 //! Sizes, full zones and what is evicted.
 
-use super::super::layout::{BINS, UNIT_WORDS};
+use super::super::layout::{BINS, RESERVE, UNIT_WORDS};
 use super::*;
 
 /// Publishes sets of a P-256 certificate with one intermediate until one is evicted: how many.
@@ -202,30 +202,134 @@ fn nothing_is_evicted_for_what_never_fits_beside_what_stays() {
     check(&store);
 }
 
-/// However lazy sets lie between them: what replaces a pushed set has room when new names have none,
-/// also when it is a little larger.
-#[test]
-fn a_renewal_has_room_where_a_new_name_has_none() {
-    for lazy_every in 1..12 {
-        let (_, store) = new_store(64 * 1024);
-        let lock = TestLock::new();
-        let push = |name: &str, leaf| {
-            let record = pushed(sized(lazy_every, leaf, 1190, &[]));
-            let publication = publication(name, &record, &[], store.next_ticket());
-            let publication = Publication { leaves_room: true, ..publication };
-            store.write(&lock).unwrap().publish(&publication)
-        };
-        for i in 0.. {
-            if i % lazy_every == 0 {
-                store.test_publish(&format!("lazy{i}"), &record(i, &[])).unwrap();
-            }
-            if push(&format!("n{i}"), 720).is_err() {
-                assert!(i > 12, "{i}");
-                break;
-            }
+fn push(store: &Store, name: &str, generation: u32, leaf: usize) -> Result<SetId, PublishError> {
+    let record = pushed(sized(generation, leaf, 138, &[7]));
+    let publication = publication(name, &record, &[], store.next_ticket());
+    let lock = TestLock::new();
+    let publication = Publication { leaves_room: true, previous: Previous::Keep, ..publication };
+    store.write(&lock).unwrap().publish(&publication)
+}
+
+/// Sets of several sizes and lazy ones between them until no more fit: the names of those that were
+/// pushed, with their sizes.
+fn fill_with_pushes(store: &Store, sizes: &[usize], lazy_every: usize) -> Vec<(String, usize)> {
+    let mut names = Vec::new();
+    for i in 0.. {
+        if i % lazy_every == 0 {
+            store.test_publish(&format!("lazy{i}.test"), &record(i as u32, &[])).unwrap();
         }
-        push("n3", 720 + 64).unwrap();
-        assert!(push("new", 720).is_err());
+        let (name, leaf) = (format!("n{i}.test"), sizes[i % sizes.len()]);
+        match push(store, &name, 1, leaf) {
+            Ok(_) => names.push((name, leaf)),
+            Err(_) => return names,
+        }
+    }
+    unreachable!()
+}
+
+/// However lazy sets lie between them, and whatever the sizes: what replaces a pushed set has room when
+/// new names have none, again and again, although no two certificates have one length.
+#[test]
+fn renewals_have_room_where_new_names_have_none() {
+    for (lazy_every, sizes) in [(1, &[500][..]), (3, &[500]), (7, &[380, 1_900]), (99, &[380, 381])]
+    {
+        let (_, store) = new_store(64 * 1024);
+        let names = fill_with_pushes(&store, sizes, lazy_every);
+        assert!(names.len() > 12, "{}", names.len());
+        for round in 2..8_usize {
+            for (i, (name, leaf)) in names.iter().enumerate() {
+                let leaf = leaf + (i * 7 + round * 3) % 11;
+                let id = push(&store, name, round as u32, leaf).unwrap();
+                assert_eq!(store.test_entry(name).id, id);
+                let record = store.test_read(name).unwrap();
+                assert_eq!(record, pushed(sized(round as u32, leaf, 138, &[7])));
+            }
+            check(&store);
+        }
+        let sets = store.stats().pushed_sets;
+        // What was loaded lazily may have been evicted since.
+        let more = (0..).find(|i| push(&store, &format!("more{i}.test"), 1, sizes[0]).is_err());
+        assert!(more.is_some_and(|more| more < 12), "{sets}, then {:?}", store.stats());
+        assert_eq!(store.stats().resets + store.stats().repairs, 0);
+        for (name, _) in &names {
+            push(&store, name, 9, 390).unwrap();
+        }
+        check(&store);
+    }
+}
+
+/// A place that no eviction makes takes nothing from others.
+#[test]
+fn a_refusal_takes_nothing_from_others() {
+    let (_, store) = new_store(64 * 1024);
+    let names = fill_with_pushes(&store, &[500], 99);
+    for (name, _) in names.iter().step_by(2) {
+        assert!(store.test_remove(name));
+    }
+    for (name, _) in names.iter().skip(1).step_by(6) {
+        push(&store, name, 2, 500).unwrap();
+    }
+    store.test_publish("lazy.test", &record(3, &[])).unwrap();
+    let before = store.stats();
+    assert!(before.previous_sets > 3);
+    let Err(PublishError::Full { needed, free }) = push(&store, "large.test", 1, 2_000) else {
+        panic!("there is no place for it");
+    };
+    assert!(free > 2 * needed);
+    assert_eq!(store.stats(), before);
+    check(&store);
+}
+
+/// What is kept aside for replacements is gone with the last pushed set.
+#[test]
+fn what_is_kept_aside_comes_back() {
+    let (_, store) = new_store(64 * 1024);
+    let empty = store.stats().free_bytes;
+    push(&store, "a.test", 1, 500).unwrap();
+    let one = empty - store.stats().free_bytes;
+    push(&store, "b.test", 1, 500).unwrap();
+    assert!(empty - store.stats().free_bytes < 2 * one - 500, "it is there once");
+    store.test_remove("a.test");
+    check(&store);
+    store.test_publish("b.test", &record(2, &[])).unwrap();
+    store.test_remove("b.test");
+    check(&store);
+    assert_eq!(store.stats().free_bytes, empty);
+}
+
+/// P12: killed on the way through what is kept aside, it is the old set or the new one.
+#[test]
+fn killed_on_the_way_through_the_reserve() {
+    let (region, store) = new_store(64 * 1024);
+    let names = fill_with_pushes(&store, &[500], 99);
+    store.write(&TestLock::new()).unwrap().remove_lazy();
+    while push(&store, "more.test", 1, 40).is_ok() && store.test_remove("more.test") {
+        let filler = format!("f{}.test", store.stats().sets);
+        if push(&store, &filler, 1, 40).is_err() {
+            break;
+        }
+    }
+    let (image, of) = (region.image(), |i| pushed(sized(i, 500, 138, &[7])));
+    let (name, _) = &names[3];
+    let mut went_through = 0;
+    for stores in 3.. {
+        region.restore(&image);
+        let renew = || assert!(push(&store, name, 2, 500).is_ok());
+        if !super::kill::killed_after(&region, stores, renew) {
+            assert!(stores > 200 && went_through > 20, "{stores}, {went_through}");
+            break;
+        }
+        let found = store.test_read(name);
+        assert!(found == Some(of(1)) || found == Some(of(2)), "{stores}");
+        went_through += u64::from(store.zone.get(RESERVE) == 0);
+        drop(store.write(&TestLock::new()).unwrap());
+        assert_eq!((store.stats().repairs, store.stats().resets), (1, 0));
+        check(&store);
+        assert_eq!(store.test_read(name), found);
+        push(&store, name, 3, 500).unwrap();
+        assert_eq!(store.test_read(name), Some(of(3)));
+        push(&store, &names[5].0, 3, 500).unwrap();
+        assert!(names.iter().all(|(name, _)| store.test_read(name).is_some()));
         check(&store);
     }
 }

@@ -236,9 +236,12 @@ impl Model {
             let is_dropped = details.previous.is_none() && other != name;
             known.previous.take_if(|_| is_dropped);
         }
-        // One that is refused for want of room in one piece may have lost its own for that.
+        // One that is refused for want of room in one piece may have lost its own for that, and one
+        // that found none but what is kept for it has none.
         let is_refused = published.is_err();
-        if store.details(name) != Lookup::Absent && (!set.keep || is_refused) {
+        let Stats { used_bytes, free_bytes, .. } = store.stats();
+        let is_tight = used_bytes > free_bytes;
+        if store.details(name) != Lookup::Absent && (!set.keep || is_refused || is_tight) {
             let Lookup::Found(details) = store.details(name) else { panic!("{name}") };
             self.sets.get_mut(name).unwrap().previous.take_if(|_| details.previous.is_none());
         }

@@ -323,7 +323,8 @@ fn pages_go_on_after_what_is_gone() {
 fn bytes_of_one_set() {
     for (leaf, key) in [(430, 138), (500, 138), (1_100, 138)] {
         let (_, store) = new_store(4 * SMALL);
-        store.test_serve("www0.example.test", sized(1, 8, 8, &[7]), &[]).unwrap();
+        // Room to replace one is kept once, for all.
+        store.test_keep("www0.example.test", &pushed(sized(1, leaf, key, &[7]))).unwrap();
         let before = store.stats().used_bytes;
         let record = pushed(sized(2, leaf, key, &[7]));
         store.test_keep("www1.example.test", &record).unwrap();
