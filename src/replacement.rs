@@ -7,6 +7,7 @@ use crate::failure::Reason;
 use crate::files::BadFiles;
 use crate::host::Host;
 use crate::record::KeyType;
+use crate::server_name::ServerName;
 
 /// A certificate that becomes valid this soon is taken for valid, s.
 const CLOCK_SKEW_SECONDS: i64 = 300;
@@ -93,6 +94,28 @@ pub(crate) fn judge_fixed(
         return Err(BadSet::not_covering("any server name"));
     }
     judge(set, serving, is_settled, host)
+}
+
+/// As `judge_fixed()`, a set of files in the place of one that was pushed, or came in such a place: not
+/// with another's certificate, by which all its names would end and another's have two.
+pub(crate) fn judge_beside(
+    set: &CertificateSet,
+    serving: Option<&CertificateSet>,
+    is_settled: bool,
+    host: &dyn Host,
+) -> Result<(), BadSet> {
+    judge_fixed(set, serving, is_settled, host)?;
+    let present: Vec<ServerName> = names_of(serving).collect();
+    if !present.is_empty() && set.uncovered(&present).len() == present.len() {
+        return Err(BadSet::not_covering("any name of the set that is served"));
+    }
+    Ok(())
+}
+
+/// The names that a set serves.
+pub(crate) fn names_of(set: Option<&CertificateSet>) -> impl Iterator<Item = ServerName> {
+    let names = set.into_iter().flat_map(CertificateSet::names);
+    names.filter_map(|name| ServerName::from_operator(name.as_bytes()))
 }
 
 /// Judges a set that is good in itself. `serving` is what serves now. `is_settled`: the files were

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Reason};
 use crate::files::{Files, Look, Scan, SetFiles, tag};
 use crate::host::Host;
 use crate::record::{Record, Source};
-use crate::replacement::{BadSet, judge_fixed, lost_key_type};
+use crate::replacement::{BadSet, judge_fixed, lost_key_type, names_of};
 use crate::server_name::ServerName;
 use crate::store::{Entry, Lookup, Previous, SetId, Store};
 
@@ -84,6 +84,9 @@ struct Counts {
     bad: usize,
     gone: usize,
 }
+
+/// One of `replacement`.
+type Judge = fn(&CertificateSet, Option<&CertificateSet>, bool, &dyn Host) -> Result<(), BadSet>;
 
 /// What a look at a name came to.
 enum Outcome {
@@ -244,7 +247,7 @@ impl<'a> Startup<'a> {
             }
         }
         let serving_set = serving.as_ref().map(|s| &s.set);
-        let checked = self.check(&files, serving_set, stat != 0).and_then(|set| {
+        let checked = self.check(&files, serving_set, stat != 0, judge_fixed).and_then(|set| {
             let lost = lost_key_type(&set, serving_set).filter(|_| files.is_one_absent());
             match lost.filter(|_| may_wait || !self.can_tell()) {
                 Some(key_type) => Err(BadSet::without(key_type)),
@@ -252,13 +255,34 @@ impl<'a> Startup<'a> {
             }
         });
         match checked {
-            Ok(set) => self.publish(&set, &files, seen, false),
+            Ok(set) => {
+                self.warn_of_lost_names(name, &set, serving_set);
+                self.publish(&set, &files, seen, false)
+            }
             Err(bad) if bad.may_pass && may_wait => Outcome::Pending,
             Err(bad) => {
                 let serves = serving.is_some_and(|s| self.host.accepts(&s.set).is_ok());
                 self.bad(name, bad, present.is_some(), serves, seen)
             }
         }
+    }
+
+    /// One line for the names that end with the set that is replaced.
+    fn warn_of_lost_names(
+        &self,
+        name: &ServerName,
+        set: &CertificateSet,
+        serving: Option<&CertificateSet>,
+    ) {
+        let lost = set.uncovered(&names_of(serving).collect::<Vec<_>>());
+        let Some(first) = lost.first() else { return };
+        let others = match lost.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        self.host.warn(format_args!(
+            "certificate \"{name}\": its files no longer cover \"{first}\"{others}"
+        ));
     }
 
     fn is_unchanged(&self, name: &ServerName, entry: &Entry) -> bool {
@@ -301,13 +325,14 @@ impl<'a> Startup<'a> {
         files: &SetFiles,
         serving: Option<&CertificateSet>,
         is_settled: bool,
+        judge: Judge,
     ) -> Result<CertificateSet, BadSet> {
         let set = self.files.check(files, &mut self.parser).map_err(|bad| BadSet {
             // What was written a moment ago may still be being written.
             may_pass: !is_settled,
             ..BadSet::of_files(bad)
         })?;
-        judge_fixed(&set, serving, is_settled, self.host).map_err(|bad| BadSet {
+        judge(&set, serving, is_settled, self.host).map_err(|bad| BadSet {
             // Waiting makes no certificate valid.
             may_pass: bad.may_pass && !is_settled,
             ..bad.at(files.certificate_path())

@@ -84,6 +84,14 @@ served('a.test');
 is(show()->{last_error}{since}, $error->{since}, 'which stays as it is');
 is($t->api('POST', 'clear?name=a.test')->{status}, 422, 'a clear of the name says so');
 
+# files of another: good in themselves
+
+$t->install({ %$other, name => 'a.test' });
+ok(!changes('a.test', $pushed), "files with another's certificate");
+ok(wait_for(3, sub { served('a.test'); (show()->{last_error} // {})->{reason} eq 'not_covered' }), 'are shown');
+is(served('www.a.test'), $pushed->{serial}, 'and end no name');
+is(served('other.test'), $other->{serial}, 'nor take one');
+
 # as they were before: good, and no change
 
 $t->install($pushed);

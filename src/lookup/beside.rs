@@ -15,7 +15,7 @@ use crate::certificate::CertificateSet;
 use crate::failure::{Failure, Reason};
 use crate::files::{Look, SetFiles, SetStat, tag};
 use crate::record::Source;
-use crate::replacement::{BadSet, judge_fixed, lost_key_type};
+use crate::replacement::{BadSet, judge_beside, lost_key_type};
 use crate::server_name::ServerName;
 use crate::store::{self, Counter, Expects, Publication, PublishError};
 use crate::worker_cache::Parsed;
@@ -136,7 +136,7 @@ impl Resolver {
             stat: files.stat().clone(),
             ticket,
         })?;
-        judge_fixed(&set, serving, seen.stat != 0, host)
+        judge_beside(&set, serving, seen.stat != 0, host)
             .and_then(|()| {
                 let lost = lost_key_type(&set, serving).filter(|_| files.is_one_absent());
                 match lost.filter(|_| !self.can_tell(look)) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Startup;
 use crate::files::{Look, Scan};
-use crate::replacement::BadSet;
+use crate::replacement::{BadSet, judge_fixed};
 use crate::server_name::ServerName;
 
 /// How long a test of the configuration looks at files that only workers read.
@@ -39,7 +39,7 @@ impl Startup<'_> {
 
     fn check_lazy_name(&mut self, name: &ServerName) {
         let Look::Present(files) = self.files.read(name) else { return };
-        let checked = self.check(&files, None, true).and_then(|set| {
+        let checked = self.check(&files, None, true, judge_fixed).and_then(|set| {
             if set.covers(name) {
                 Ok(())
             } else {

@@ -3,7 +3,7 @@
 
 use super::{Change, Outcome, Seen, Startup};
 use crate::files::{Look, tag};
-use crate::replacement::{BadSet, lost_key_type};
+use crate::replacement::{BadSet, judge_beside, lost_key_type};
 use crate::server_name::ServerName;
 use crate::store::Entry;
 
@@ -37,7 +37,7 @@ impl Startup<'_> {
 
         let serving = self.serving(name, entry).map(|serving| serving.set);
         let serving = serving.as_ref();
-        let checked = self.check(&files, serving, stat != 0).and_then(|set| {
+        let checked = self.check(&files, serving, stat != 0, judge_beside).and_then(|set| {
             let lost = lost_key_type(&set, serving).filter(|_| files.is_one_absent());
             match lost.filter(|_| !self.can_tell()) {
                 Some(key_type) => Err(BadSet::without(key_type)),

@@ -9,7 +9,7 @@ use crate::api::route::PutOptions;
 use crate::api::{Context, describe};
 use crate::certificate::{CertificateSet, names_of_leaves};
 use crate::record::{Record, Source};
-use crate::replacement::judge;
+use crate::replacement::{judge, names_of as names_of_set};
 use crate::server_name::ServerName;
 use crate::state::{Generation, StateEntry};
 use crate::store::{Details, Expects, Lookup, Previous};
@@ -113,7 +113,7 @@ impl Change {
             context.host.alert(format_args!("certificate \"{}\": {error}", self.name));
             Reply::problem(500, "internal error", "see the error log")
         })?;
-        let lost = set.uncovered(&set_names(serving.as_ref()));
+        let lost = set.uncovered(&names_of_set(serving.as_ref()).collect::<Vec<_>>());
         if options.dry_run {
             let body = describe::dry_run(self.name.as_str(), &record, generation, &lost);
             return Err(Reply::json(200, &body).into());
@@ -231,7 +231,7 @@ fn check(
     if options.force {
         return Ok(());
     }
-    let present = set_names(serving);
+    let present: Vec<ServerName> = names_of_set(serving).collect();
     let lost = set.uncovered(&present);
     if !present.is_empty() && lost.len() == present.len() {
         return Err(unusable(
@@ -249,11 +249,6 @@ fn check(
         )));
     }
     Ok(())
-}
-
-fn set_names(set: Option<&CertificateSet>) -> Vec<ServerName> {
-    let names = set.into_iter().flat_map(CertificateSet::names);
-    names.filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
 }
 
 fn names_of(record: &Record) -> Vec<ServerName> {
