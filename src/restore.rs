@@ -13,7 +13,9 @@ use crate::host::Host;
 use crate::record::Source;
 use crate::server_name::ServerName;
 use crate::startup::{TooSmall, patient_writer};
-use crate::state::{Durable, Flush, Generation, Loaded, StateEntry, StateError, Written};
+use crate::state::{
+    Durable, Flush, Generation, Loaded, StateEntry, StateError, Unsettled, Written,
+};
 use crate::store::{
     Counter, Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer,
 };
@@ -197,29 +199,29 @@ fn save_one(
     }
 }
 
-/// Makes the set of a NAME in the zone the one on disk: after a writer that died between the two.
-pub(crate) fn bring(
-    name: &ServerName,
+/// Makes the set of a NAME in the zone the one on disk: after a writer that died between the two. Where
+/// there is none, it is removed if that is what the writer had begun: the entry may be gone for any
+/// reason.
+pub(crate) fn settle(
+    unsettled: &Unsettled,
     entry: Option<&StateEntry>,
     memory: Memory<'_>,
 ) -> Result<(), NotBrought> {
-    let store = memory.store;
-    let mut writer = memory.writer()?;
-    match entry {
-        Some(entry) => {
-            store.start_clock(entry.current.number);
-            bring_entry(entry, store, &mut writer)
-        }
-        None => {
-            // What was not pushed is no business of the directory's.
-            if let Lookup::Found(present) = store.find(name.as_str()) {
-                if present.source == Source::Pushed {
-                    writer.remove(name.as_str());
-                }
-            }
+    match (entry, unsettled.removed) {
+        (Some(entry), _) => bring(entry, memory),
+        (None, Some(generation)) => {
+            remove_older(&unsettled.name, generation, memory.store, &mut memory.writer()?);
             Ok(())
         }
+        (None, None) => Ok(()),
     }
+}
+
+/// Makes the set of an entry the one in the zone.
+fn bring(entry: &StateEntry, memory: Memory<'_>) -> Result<(), NotBrought> {
+    let mut writer = memory.writer()?;
+    memory.store.start_clock(entry.current.number);
+    bring_entry(entry, memory.store, &mut writer)
 }
 
 fn bring_entry(

@@ -81,6 +81,18 @@ is($wrong, 0, "P12: $KILLS kills: memory and disk agree after each");
 cmp_ok($moved, '>', $KILLS / 5, 'and the pushes between them did something');
 ok(wait_for(10, sub { !grep { -s } glob $t->dir() . '/state/.lock-*' }), 'nothing is left unsettled');
 
+# what a writer leaves that was killed: only a removal removes, where there is no entry
+
+my ($lock) = glob $t->dir() . '/state/.lock-*';
+for (['a.test', 1], ['a.test ' . (generation() - 1), 1], ['a.test ' . generation(), '']) {
+	my ($mark, $stays) = @$_;
+	unlink $t->dir() . '/state/a.test';
+	spew($lock, $mark);
+	ok(wait_for(10, sub { !-s $lock }), "settled: $mark");
+	is($t->handshake('tls', 'a.test')->{ok} // '', $stays, $stays ? 'the set stays' : 'the set goes');
+}
+is($t->push_set($pairs[0])->{status}, 201, 'pushed again');
+
 # all at once
 
 $t->allow_alert(qr/exited on signal 9/);
@@ -104,6 +116,8 @@ is("a.test$got", $disk, 'P12: after a kill of everything, what is on disk is ser
 is($t->push_set($pairs[1 - $which{$got}])->{status}, 200, 'and a push works');
 
 $t->done();
+
+sub generation { return $t->api('GET', 'sets/a.test')->{json}{generation} }
 
 # The name and the serial of the set on disk: its certificate is there as DER.
 sub disk {

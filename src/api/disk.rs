@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::server_name::ServerName;
 use crate::state::{
-    Durable, Flush, Ownership, Removed, Shard, StateEntry, StateError, Turn, Written,
+    Durable, Flush, Ownership, Removed, Shard, StateEntry, StateError, Turn, Unsettled, Written,
 };
 
 /// A piece of work, then its outcome.
@@ -53,7 +53,7 @@ pub(crate) struct Lock {
     /// The entry before the change.
     pub(crate) before: Option<StateEntry>,
     /// A change whose writer died before it was in memory, and what is on disk of it.
-    pub(crate) unsettled: Option<(ServerName, Option<StateEntry>)>,
+    pub(crate) unsettled: Option<(Unsettled, Option<StateEntry>)>,
 }
 
 impl Job {
@@ -84,7 +84,7 @@ impl Job {
                 Ok(Some(_)) => match lock.shard.read(&name) {
                     Ok(entry) => {
                         lock.before.clone_from(&entry);
-                        lock.unsettled = Some((name, entry));
+                        lock.unsettled = Some((Unsettled { name, removed: None }, entry));
                         Outcome::Older(lock)
                     }
                     Err(error) => Outcome::NotWritten(error),
@@ -143,7 +143,8 @@ impl Job {
 /// caller is told that nothing was changed, and so it is to be, but for a machine that fails now. Where
 /// this fails too, the name stays marked: what is on disk gets to memory.
 fn take_back(lock: &mut Lock, name: &ServerName) {
-    let is_marked = lock.shard.unsettled().is_ok_and(|marked| marked.as_ref() == Some(name));
+    let is_marked =
+        lock.shard.unsettled().is_ok_and(|marked| marked.is_some_and(|mark| mark.name == *name));
     if is_marked && lock.shard.undo(name, lock.before.as_ref(), Flush::Later).is_ok() {
         let _ = lock.shard.settle();
     }
@@ -160,8 +161,8 @@ fn lock(durable: &Durable, name: &ServerName, turn: Turn) -> Result<Outcome, Sta
         Ownership::Other | Ownership::Dead => return Ok(Outcome::NotOwner),
     }
     let unsettled = match shard.unsettled()? {
-        Some(name) => match shard.read(&name) {
-            Ok(entry) => Some((name, entry)),
+        Some(unsettled) => match shard.read(&unsettled.name) {
+            Ok(entry) => Some((unsettled, entry)),
             // As at a start: it is skipped, and what memory has stays.
             Err(_) => {
                 shard.settle()?;

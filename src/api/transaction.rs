@@ -246,14 +246,14 @@ fn settle(lock: &mut Lock, context: &mut Context<'_>) -> Result<(), Refused> {
         restore::report(error, &context.store, context.host);
         Refused::With(write::not_durable(error.is_out_of_room()))
     };
-    if let Some((name, entry)) = &lock.unsettled {
+    if let Some((unsettled, entry)) = &lock.unsettled {
         let configuration = context.resolver.configuration();
         let memory = Memory { store: &context.store, configuration, host: context.host };
-        match restore::bring(name, entry.as_ref(), memory) {
+        match restore::settle(unsettled, entry.as_ref(), memory) {
             Ok(()) => {}
             Err(restore::NotBrought::Busy) => return Err(Refused::Busy),
             Err(restore::NotBrought::Full) => {
-                return Err(Refused::With(write::no_room_for(name)));
+                return Err(Refused::With(write::no_room_for(&unsettled.name)));
             }
         }
         lock.shard.settle().map_err(|error| failed(&error, context))?;

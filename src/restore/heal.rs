@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::replaced::forget;
-use super::{Memory, NotBrought, bring, load, remove_older, report};
+use super::{Memory, NotBrought, bring, load, remove_older, report, settle};
 use crate::server_name::ServerName;
 use crate::state::{Durable, Ownership, StateError};
 use crate::store::Counter;
@@ -85,8 +85,8 @@ fn settle_all(durable: &Durable, memory: Memory<'_>) -> Result<(), StateError> {
             return Ok(());
         }
         let brought = match shard.unsettled()? {
-            Some(name) => match shard.read(&name) {
-                Ok(entry) => bring(&name, entry.as_ref(), memory),
+            Some(unsettled) => match shard.read(&unsettled.name) {
+                Ok(entry) => settle(&unsettled, entry.as_ref(), memory),
                 // As at a start: it is skipped, and what memory has stays.
                 Err(error) => {
                     report(&error, memory.store, memory.host);
@@ -121,7 +121,7 @@ fn bring_all(durable: &Durable, memory: Memory<'_>) -> Result<bool, StateError> 
         if !is_done {
             return;
         }
-        match at_last(|| bring(&entry.name, Some(&entry), memory)) {
+        match at_last(|| bring(&entry, memory)) {
             Ok(()) => {}
             Err(NotBrought::Busy) => is_done = false,
             Err(NotBrought::Full) => {

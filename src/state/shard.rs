@@ -2,7 +2,8 @@
 //!
 //! Names share 64 locks. The kernel frees the lock of a process that ends. The lock file has the NAME
 //! in it from before the change on disk until after the change in memory: whoever takes the lock and
-//! finds a NAME in it knows that the two may differ. That is for a process that dies; when the
+//! finds a NAME in it knows that the two may differ. A removal has its generation behind the NAME: that
+//! there is no entry is else no reason to remove a set. That is for a process that dies; when the
 //! machine does, memory is read from disk anyway, so the mark need not get there.
 
 use std::time::{Duration, Instant};
@@ -25,8 +26,26 @@ pub(super) const TEMPORARY: &str = ".tmp-";
 /// Between two looks at a lock that another holds.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// More than any name has.
-const MARK_SIZE: usize = 256;
+/// More than any name has, with a number.
+const MARK_SIZE: usize = 320;
+
+/// A change that may be on disk and not in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsettled {
+    pub(crate) name: ServerName,
+    /// The set was to be removed, where it was of this generation or an older one.
+    pub(crate) removed: Option<u64>,
+}
+
+impl Unsettled {
+    /// `None` for half a name, which was left by a writer that did not get further.
+    fn parse(mark: &[u8]) -> Option<Unsettled> {
+        let mut parts = mark.splitn(2, |byte| *byte == b' ');
+        let name = ServerName::from_operator(parts.next()?)?;
+        let generation = parts.next().and_then(|digits| str::from_utf8(digits).ok());
+        Some(Unsettled { name, removed: generation.and_then(|digits| digits.parse().ok()) })
+    }
+}
 
 /// One of the locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,12 +189,11 @@ impl StateDirectory {
 }
 
 impl Shard {
-    /// The name whose last change may be on disk and not in memory. It is to be read, brought to
+    /// The last change, which may be on disk and not in memory. Its name is to be read, brought to
     /// memory and settled before anything else is changed. With `None` there may still be something
     /// to settle, of a writer that did not get as far as a change.
-    pub(crate) fn unsettled(&self) -> Result<Option<ServerName>, StateError> {
-        // Half a name was left by a writer that did not get further.
-        Ok(ServerName::from_operator(&self.lock.read(MARK_SIZE)?))
+    pub(crate) fn unsettled(&self) -> Result<Option<Unsettled>, StateError> {
+        Ok(Unsettled::parse(&self.lock.read(MARK_SIZE)?))
     }
 
     /// The change is in memory too.
@@ -212,7 +230,7 @@ impl Shard {
             return Err(self.directory.error(file, Fault::Entry(EntryError::TooLarge)));
         }
 
-        self.mark(&entry.name)?;
+        self.mark(entry.name.as_str())?;
         let through = self.id.temporary_file();
         let is_durable = flush == Flush::Now;
         let replaced = own_file::replace(&self.directory, file, &through, &bytes, is_durable);
@@ -257,7 +275,7 @@ impl Shard {
             Some(there) if there > generation => return Ok(Removed::Older(there)),
             _ => {}
         }
-        self.mark(name)?;
+        self.mark(&format!("{name} {generation}"))?;
         let noted = self.note_removed(name, generation);
         self.unmark_if_failed(noted)?;
         let removed = own_file::remove(&self.directory, name.as_str().as_bytes());
@@ -295,9 +313,9 @@ impl Shard {
         }
     }
 
-    fn mark(&self, name: &ServerName) -> Result<(), StateError> {
+    fn mark(&self, text: &str) -> Result<(), StateError> {
         self.lock.make_empty()?;
-        self.unmark_if_failed(self.lock.write(name.as_str().as_bytes()))
+        self.unmark_if_failed(self.lock.write(text.as_bytes()))
     }
 
     fn unmark_if_failed<T>(&self, result: Result<T, StateError>) -> Result<T, StateError> {

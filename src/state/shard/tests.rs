@@ -61,6 +61,10 @@ fn written_read_and_removed() {
     assert_eq!(shard.write(&entry("a.test", 1), Flush::Now), Ok(Written::Done));
 }
 
+fn marked(name: &ServerName, removed: Option<u64>) -> Result<Option<Unsettled>, StateError> {
+    Ok(Some(Unsettled { name: name.clone(), removed }))
+}
+
 #[test]
 fn a_name_stays_until_it_is_settled() {
     let test = TestDirectory::new();
@@ -76,12 +80,12 @@ fn a_name_stays_until_it_is_settled() {
 
     let other = neighbour();
     let mut shard = test.state.lock(&other).unwrap().unwrap();
-    assert_eq!(shard.unsettled(), Ok(Some(name.clone())));
+    assert_eq!(shard.unsettled(), marked(&name, None));
     // What would hide it is refused.
     let error = shard.write(&entry(other.as_str(), 1), Flush::Now).unwrap_err().to_string();
     assert!(error.ends_with("the last change was not settled"), "{error}");
     assert!(shard.remove(&other, 1, Flush::Now).is_err());
-    assert_eq!(shard.unsettled(), Ok(Some(name.clone())));
+    assert_eq!(shard.unsettled(), marked(&name, None));
     assert_eq!(shard.read(&name).unwrap().unwrap().current.number, 1);
     shard.settle().unwrap();
     assert_eq!(shard.unsettled(), Ok(None));
@@ -92,7 +96,7 @@ fn a_name_stays_until_it_is_settled() {
     // A removal that nobody settled.
     assert_eq!(shard.remove(&name, 1, Flush::Now), Ok(Removed::Done));
     drop(shard);
-    assert_eq!(test.lock("a.test").unsettled(), Ok(Some(name)));
+    assert_eq!(test.lock("a.test").unsettled(), marked(&name, Some(1)));
 }
 
 /// Killed while the mark was written: nothing was changed yet.
@@ -104,7 +108,7 @@ fn half_a_mark() {
     shard.lock.write(&[b'a'; 70]).unwrap();
     assert_eq!(shard.unsettled(), Ok(None));
     assert_eq!(shard.write(&entry("a.test", 1), Flush::Now), Ok(Written::Done));
-    assert_eq!(shard.unsettled(), Ok(Some(server_name("a.test"))));
+    assert_eq!(shard.unsettled(), marked(&server_name("a.test"), None));
 }
 
 #[test]
