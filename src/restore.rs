@@ -56,12 +56,12 @@ impl<'a> Memory<'a> {
     }
 }
 
-/// Brings all entries to the zone that it does not have, in the master.
+/// Brings all entries to the zone that it does not have, in the master; how many there are.
 pub(crate) fn restore(
     durable: &Durable,
     store: &Store,
     host: &dyn Host,
-) -> Result<(), RestoreError> {
+) -> Result<u64, RestoreError> {
     let fixed = store.fixed_bytes();
     let mut need = Need::new();
     let (mut restored, mut is_full, mut is_locked) = (0, false, false);
@@ -92,10 +92,7 @@ pub(crate) fn restore(
     if is_locked {
         return Err(RestoreError::Locked);
     }
-    if restored > 0 {
-        host.notice(format_args!("{restored} pushed certificates read from the state directory"));
-    }
-    Ok(())
+    Ok(restored)
 }
 
 /// Reads all entries. What cannot be read is in the log, and is left alone: its set, too.
@@ -112,7 +109,9 @@ fn load(
         }
         Loaded::Skipped(error) => {
             store.add(Counter::StateErrors, 1);
-            host.warn(format_args!("{error}; it is skipped"));
+            host.warn(format_args!(
+                "{error}; it is skipped, a restart reads it when that is mended"
+            ));
         }
     })
 }
@@ -270,13 +269,13 @@ fn strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-/// One line and one count; the same error is told of once.
+/// One count, and one line in a minute for the same error.
 pub(crate) fn report(error: &StateError, store: &Store, host: &dyn Host) {
     use std::hash::{DefaultHasher, Hash, Hasher};
 
     store.add(Counter::StateErrors, 1);
     let mut hasher = DefaultHasher::new();
-    ("state", error.to_string()).hash(&mut hasher);
+    ("state", error.to_string(), host.unix_seconds() / 60).hash(&mut hasher);
     if store.report_once(hasher.finish()) {
         host.error(format_args!("{error}"));
     }

@@ -85,6 +85,32 @@ $t->stop();
 $t->start();
 is($t->handshake('tls', 'a.test')->{serial}, $second->{serial}, 'also after a restart');
 
+# a start with such a disk: what there is serves
+
+for my $what ('full', 'read-only') {
+	$t->stop();
+	if ($what eq 'full') {
+		open $fill, '>', "$d/disk/fill" or die $!;
+		1 while defined syswrite $fill, 'x' x 1024;
+		close $fill;
+	} else {
+		run_command('mount', '-o', 'remount,ro', "$d/disk");
+	}
+	$t->start();
+	is($t->handshake('tls', 'a.test')->{serial}, $second->{serial}, "$what at a start: what there is serves");
+	like(($t->log_lines(qr/\[error\].*state directory is read and not written/))[-1], qr/failed \((?:28|30): /, 'with a line');
+	is($t->push_set($first)->{status}, 503, 'a push is refused');
+	ok($t->reload(), 'as before after a reload');
+	is($t->push_set($first)->{status}, 503, 'refused still');
+	unlink "$d/disk/fill";
+	run_command('mount', '-o', 'remount,rw', "$d/disk");
+	my $got = $t->push_set($first);
+	is($got->{status}, 503, 'with room it takes a reload');
+	ok($t->reload(), 'reload');
+	is($t->push_set($first)->{status}, 200, 'then it is taken');
+	is($t->push_set($second)->{status}, 200, 'and back');
+}
+
 $t->stop();
 $t->done();
 

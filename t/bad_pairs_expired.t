@@ -89,6 +89,16 @@ is(served('good.test'), $new->{serial}, 'P2: but a valid one does');
 # one member of two
 
 is(served('two.test'), $valid->{serial}, 'an expired ECDSA is not offered beside a valid RSA');
+
+# of the name's own files and the wildcard's, those that are valid
+
+my $wildcard = $t->install($t->pair('_.two.test', san => ['*.two.test']));
+$t->install($t->pair('z.two.test', @expired));
+is(served('z.two.test'), $wildcard->{serial}, 'a valid wildcard before an expired exact one');
+my $refresh = $t->clear('?name=z.two.test');
+is($refresh->{status}, 422, 'a clear of the name does not take the expired one for what is served');
+like($refresh->{json}{detail}, qr/"z\.two\.test" has expired; that of "\*?_?\.two\.test" is served/, 'and says so');
+is($t->clear('?name=old.test&name=two.test')->{status}, 400, 'two names in one call');
 my $got = $t->s_client('tls', 'two.test', '-sigalgs', 'ECDSA+SHA256');
 ok(!$got->{ok}, 'not to a client for ECDSA only');
 my $both = $t->install($t->pair('two.test'));

@@ -30,7 +30,7 @@ pub(crate) fn refusal(load: Load, store: &Store) -> Option<Reply> {
 
 /// A misspelt argument must not become a clear of everything.
 pub(crate) fn unknown_argument() -> Reply {
-    Reply::problem(400, "unknown argument", "the only argument is \"name\"")
+    Reply::problem(400, "unknown argument", "the only argument is one \"name\"")
 }
 
 /// Makes all that was read from files stale: one atomic addition, whatever the number of sets.

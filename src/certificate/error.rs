@@ -14,6 +14,7 @@ pub(crate) enum SetError {
     NotPem,
     Der,
     Truncated,
+    Boundary,
     Encoding,
     NoCertificate,
     NoKey,
@@ -44,7 +45,7 @@ impl SetError {
             SetError::Empty | SetError::NotPem | SetError::Der | SetError::Encoding => {
                 Reason::NotPem
             }
-            SetError::Truncated => Reason::Truncated,
+            SetError::Truncated | SetError::Boundary => Reason::Truncated,
             SetError::NoCertificate => Reason::NoCertificate,
             SetError::NoKey => Reason::NoKey,
             SetError::EncryptedKey | SetError::WrongPassword => Reason::EncryptedKey,
@@ -76,6 +77,9 @@ impl fmt::Display for SetError {
             SetError::NotPem => "data is not PEM",
             SetError::Der => "data is DER, not PEM",
             SetError::Truncated => "PEM data is truncated",
+            SetError::Boundary => {
+                "PEM data has a BEGIN or END line that does not stand alone, or has no other half"
+            }
             SetError::Encoding => "PEM data is not valid base64",
             SetError::NoCertificate => "no certificate found",
             SetError::NoKey => "no private key found",

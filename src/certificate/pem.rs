@@ -46,6 +46,7 @@ pub(super) fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, SetError> {
                 blocks.push(Block { kind: kind(label, body), text: text_of(block, at), body });
                 open = None;
             }
+            (Boundary::End(_), None) => return Err(SetError::Boundary),
             _ => return Err(SetError::Truncated),
         }
     }
@@ -72,12 +73,17 @@ fn boundary(line: &[u8]) -> Result<Boundary<'_>, SetError> {
     let end = line.iter().rposition(|b| *b > b' ').map_or(0, |last| last + 1);
     let line = line.get(..end).unwrap_or_default();
     let label = |begin: &[u8]| line.strip_prefix(begin).and_then(|l| l.strip_suffix(DASHES));
-    if let Some(label) = label(b"-----BEGIN ") {
-        Ok(Boundary::Begin(label))
-    } else if let Some(label) = label(b"-----END ") {
-        Ok(Boundary::End(label))
-    } else {
-        Err(SetError::Truncated)
+    let has_dashes = |text: &[u8]| text.windows(DASHES.len()).any(|dashes| dashes == DASHES);
+    match (label(b"-----BEGIN "), label(b"-----END ")) {
+        // Two in one line.
+        (Some(label), _) | (_, Some(label)) if has_dashes(label) => Err(SetError::Boundary),
+        (Some(label), _) => Ok(Boundary::Begin(label)),
+        (_, Some(label)) => Ok(Boundary::End(label)),
+        // With no dashes behind its label it may be the beginning of one.
+        (None, None) if has_dashes(line.strip_prefix(DASHES).unwrap_or_default()) => {
+            Err(SetError::Boundary)
+        }
+        (None, None) => Err(SetError::Truncated),
     }
 }
 
@@ -203,13 +209,18 @@ mod tests {
             ("text\n--", SetError::Truncated),
             ("-----\n", SetError::Truncated),
             ("-----BEGIN CERTIFICATE----\n", SetError::Truncated),
-            ("-----END CERTIFICATE-----\n", SetError::Truncated),
+            ("-----END CERTIFICATE-----\n", SetError::Boundary),
+            (
+                "\u{feff}-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+                SetError::Boundary,
+            ),
+            (&A.replace("\n-----END", "\n-----END X----------BEGIN"), SetError::Boundary),
             (&A.replace("END CERT", "END X509 CERT"), SetError::Truncated),
             (&format!("{A}-----BEGIN CERTIFICATE-----\n"), SetError::Truncated),
             (&format!("-----BEGIN CERTIFICATE-----\nAAAA\n{A}"), SetError::Truncated),
-            (&A.replace("CATE-----\n", "CATE-----x\n"), SetError::Truncated),
+            (&A.replace("CATE-----\n", "CATE-----x\n"), SetError::Boundary),
             (&format!("{A}-----BEG\0\0\0\0"), SetError::Truncated),
-            (&format!("{A}-----END CERTIFICATE-----\n"), SetError::Truncated),
+            (&format!("{A}-----END CERTIFICATE-----\n"), SetError::Boundary),
         ];
         for (text, expected) in cases {
             assert_eq!(kinds(text), Err(*expected), "{text}");

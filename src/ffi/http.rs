@@ -146,6 +146,15 @@ impl Request {
         unsafe { (*self.0).args.len > 0 }
     }
 
+    /// How often an argument is in the query string, by its name in any case (`ngx_http_arg()`).
+    pub(crate) fn count_of_arg(&self, name: &str) -> usize {
+        // SAFETY: r is valid, and its query string with it.
+        let args = unsafe { (*self.0).args.as_bytes() };
+        let names =
+            args.split(|byte| *byte == b'&').filter_map(|arg| arg.split(|b| *b == b'=').next());
+        names.filter(|found| found.eq_ignore_ascii_case(name.as_bytes())).count()
+    }
+
     /// An argument of the query string, percent-decoded. At most `limit` bytes are looked at.
     pub(crate) fn arg(&self, name: &str, limit: usize) -> Option<Vec<u8>> {
         let mut value = ngx_str_t { len: 0, data: ptr::null_mut() };

@@ -51,6 +51,7 @@ impl Resolver {
             return Ok(refreshed);
         }
         let mut reason = format!("no files for \"{name}\"");
+        let (mut expired, mut last_resort) = (None, None);
         for candidate in [Some(name.clone()), name.wildcard(), name.parent()].into_iter().flatten()
         {
             let present = match self.store.find(candidate.as_str()) {
@@ -104,9 +105,19 @@ impl Resolver {
                 // the lock: every worker has to read, and what one has read before is stale.
                 self.store.clear();
             }
-            return Ok(Refreshed { parsed: good.parsed, changed: good.changed });
+            if let Some(expired) = expired {
+                return Err(RefreshError::Files(format!(
+                    "certificate \"{expired}\" has expired; that of \"{candidate}\" is served"
+                )));
+            }
+            let refreshed = Refreshed { parsed: good.parsed, changed: good.changed };
+            if !refreshed.parsed.set.expired_at(host.unix_seconds()) {
+                return Ok(refreshed);
+            }
+            // It serves where there is none better, as at a handshake.
+            (expired, last_resort) = (Some(candidate), Some(refreshed));
         }
-        Err(RefreshError::Files(reason))
+        last_resort.ok_or(RefreshError::Files(reason))
     }
 }
 

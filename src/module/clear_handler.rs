@@ -33,7 +33,8 @@ fn reply(request: &Request) -> Option<ngx_int_t> {
     let conf = unsafe { request.loc_conf::<LocationConf>(super::ctx_index()) }?;
     let zone = conf.clear.borrow().as_ref()?.zone()?;
     let name = request.arg("name", LONGEST_NAME);
-    if request.has_args() && name.is_none() {
+    let is_odd = request.has_args() && name.is_none();
+    if is_odd || request.count_of_arg("name") > 1 {
         let reply = clear::unknown_argument();
         return Some(request.send(reply.status, reply.content_type, reply.body.as_bytes()));
     }

@@ -24,6 +24,7 @@ pub(super) struct StateConf {
     /// The cycle that is being configured; of use until that is done.
     cycle: *mut ngx_cycle_t,
     open: RefCell<Option<Rc<OpenState>>>,
+    not_writable: RefCell<Option<StateError>>,
 }
 
 /// A directory in use, shared by the cycles of a master.
@@ -82,7 +83,12 @@ impl fmt::Display for StateFailure {
 
 impl StateConf {
     pub(super) fn new(path: Option<String>, cycle: *mut ngx_cycle_t) -> StateConf {
-        StateConf { path: path.map(PathBuf::from), cycle, open: RefCell::new(None) }
+        StateConf {
+            path: path.map(PathBuf::from),
+            cycle,
+            open: None.into(),
+            not_writable: None.into(),
+        }
     }
 
     pub(super) fn is_set(&self) -> bool {
@@ -117,7 +123,8 @@ impl StateConf {
                 Ok(_) => Some(StateDirectory::open(path, Some(owner))?),
                 Err(_) => None,
             };
-            if there.is_some_and(|there| there.is_same_as(directory)) {
+            let is_same = there.is_some_and(|there| there.is_same_as(directory));
+            if is_same && !open.durable.is_read_only() {
                 match open.durable.ownership()? {
                     Ownership::Mine | Ownership::Other => {
                         *self.open.borrow_mut() = Some(open);
@@ -141,17 +148,31 @@ impl StateConf {
             _ => StateDirectory::open(path, Some(owner))?,
         };
         self.check_alone(zone, &directory)?;
-        let open = if is_test {
-            // Reads only.
-            OpenState { durable: Durable::new(directory, ""), instance: RefCell::new(None) }
-        } else {
-            let mut instance = Instance::begin(&directory)?;
-            instance.claim()?;
-            let durable = Durable::new(directory, instance.name());
-            OpenState { durable, instance: RefCell::new(Some(instance)) }
+        let read_only =
+            || OpenState { durable: Durable::read_only(directory.clone()), instance: None.into() };
+        let open = match if is_test { Ok(read_only()) } else { begin(directory.clone()) } {
+            // What there is can be served. A reload that fails changes nothing.
+            Err(error) if error.is_not_writable() && self.may_be_read_only(zone) => {
+                *self.not_writable.borrow_mut() = Some(error);
+                read_only()
+            }
+            open => open?,
         };
         *self.open.borrow_mut() = Some(Rc::new(open));
         Ok(Opened::Anew)
+    }
+
+    /// At a start, and where it was so until now.
+    fn may_be_read_only(&self, zone: &str) -> bool {
+        // SAFETY: the running cycle, or the empty one that main() begins with, which has no
+        // configuration (ngx_is_init_cycle()).
+        let is_start = unsafe { (*ngx_cycle).conf_ctx.is_null() };
+        is_start || self.of_running_cycle(zone).is_some_and(|open| open.durable.is_read_only())
+    }
+
+    /// Why it is open to read only.
+    pub(super) fn not_writable(&self) -> Option<StateError> {
+        self.not_writable.take()
     }
 
     /// What is one directory may have two paths.
@@ -171,10 +192,10 @@ impl StateConf {
     /// Waits for the writes that had begun before; after `open()`, and when the zone that they are for
     /// takes none any more.
     pub(super) fn wait_for_writers(&self) -> Result<(), StateFailure> {
-        // SAFETY: reads an integer that main() set.
-        let is_test = unsafe { ngx_test_config } != 0;
         let (Some(path), Some(durable)) = (&self.path, self.durable()) else { return Ok(()) };
-        if is_test || durable.directory().wait_for_writers(Instant::now() + PATIENCE)? {
+        if durable.is_read_only()
+            || durable.directory().wait_for_writers(Instant::now() + PATIENCE)?
+        {
             Ok(())
         } else {
             Err(StateFailure::Busy(path.clone()))
@@ -211,6 +232,14 @@ impl StateConf {
             instance.close_inherited();
         }
     }
+}
+
+/// The directory as that of an instance which may write to it from now on.
+fn begin(directory: StateDirectory) -> Result<OpenState, StateError> {
+    let mut instance = Instance::begin(&directory)?;
+    instance.claim()?;
+    let durable = Durable::new(directory, instance.name());
+    Ok(OpenState { durable, instance: RefCell::new(Some(instance)) })
 }
 
 /// As the kernel would find it; one that is not there, as it is written.

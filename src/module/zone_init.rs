@@ -157,7 +157,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
     store.start_clock(first_generation(host.unix_seconds()));
 
     // First: what others begin to write from here on is not acknowledged.
-    let opened = zone.state.open(zone.name()).map_err(Failure::State)?;
+    let opened = open_state(zone, &host)?;
     let old = store_before(zone)?;
     if let Some((old_shared, old)) = old {
         let old_host = zone.host(old_shared, log);
@@ -178,7 +178,9 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
         ));
     }
     if let Some(durable) = zone.durable() {
-        restore::restore(&durable, &store, &host)?;
+        let restored = restore::restore(&durable, &store, &host)?;
+        let path = durable.directory().path().display();
+        host.notice(format_args!("{restored} pushed certificates read from \"{path}\""));
     }
     let mut startup = Startup::new(&zone.settings.files, zone.settings.previous(), &store, &host);
     match load {
@@ -217,7 +219,7 @@ fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fai
     let store = Store::attach(region).map_err(Failure::Store)?;
     zone.begin_with(shared, store);
     let host = zone.host(shared, log);
-    let opened = zone.state.open(zone.name()).map_err(Failure::State)?;
+    let opened = open_state(zone, &host)?;
     if opened != Opened::Kept {
         zone.state.wait_for_writers().map_err(Failure::State)?;
     }
@@ -313,11 +315,24 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     }
 }
 
+/// Opens the directory; where it cannot be written to at a start, what it holds is served.
+fn open_state(zone: &ZoneConf, host: &ZoneHost<'_>) -> Result<Opened, Failure> {
+    let opened = zone.state.open(zone.name()).map_err(Failure::State)?;
+    if let Some(error) = zone.state.not_writable() {
+        host.error(format_args!(
+            "the state directory is read and not written to: {error}; reload NGINX once it can be"
+        ));
+    }
+    Ok(opened)
+}
+
 /// A zone that serves now gets what its directory holds.
 fn bring_state(zone: &ZoneConf, store: &Store, host: &ZoneHost<'_>) {
     let Some(durable) = zone.durable() else { return };
-    if let Err(error) = restore::restore(&durable, store, host) {
-        host.error(format_args!("{}", Failure::from(error)));
+    match restore::restore(&durable, store, host) {
+        Ok(0) => {}
+        Ok(restored) => host.notice(format_args!("{restored} pushed certificates read again")),
+        Err(error) => host.error(format_args!("{}", Failure::from(error))),
     }
 }
 

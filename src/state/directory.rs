@@ -94,6 +94,15 @@ impl StateDirectory {
         StateError::new(&self.0.path, Fault::Emptied)
     }
 
+    /// The error of one that is open to read only.
+    pub(super) fn not_writable(&self) -> StateError {
+        StateError::new(&self.0.path, Fault::NotWritable)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// Whether both are the same.
     pub(crate) fn is_same_as(&self, other: &StateDirectory) -> bool {
         match (fstat(&self.0.fd), fstat(&other.0.fd)) {

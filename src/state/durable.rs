@@ -36,6 +36,16 @@ impl Durable {
         Durable { directory, instance: instance.into(), claimed }
     }
 
+    /// To read only.
+    pub(crate) fn read_only(directory: StateDirectory) -> Durable {
+        Durable::new(directory, "")
+    }
+
+    /// Whether this is an instance that may become the one that writes.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.instance.is_empty()
+    }
+
     /// `None` while another of this process has it.
     pub(crate) fn turn(&self, name: &ServerName) -> Option<Turn> {
         let id = ShardId::of(name);
@@ -47,8 +57,11 @@ impl Durable {
         &self.directory
     }
 
-    /// Whether this instance may write.
+    /// Whether this instance may write. An error where it is open to read only.
     pub(crate) fn ownership(&self) -> Result<Ownership, StateError> {
+        if self.is_read_only() {
+            return Err(self.directory.not_writable());
+        }
         owner(&self.directory, &self.instance)
     }
 

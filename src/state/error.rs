@@ -44,6 +44,8 @@ pub(super) enum Fault {
     Emptied,
     /// A symbolic link.
     Link,
+    /// Nothing could be written to it when NGINX was started.
+    NotWritable,
 }
 
 impl StateError {
@@ -62,6 +64,11 @@ impl StateError {
     /// Whether there is no room on the disk, or none for this user.
     pub(crate) fn is_out_of_room(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
+    }
+
+    /// Whether the file system takes nothing now that it may take later.
+    pub(crate) fn is_not_writable(&self) -> bool {
+        self.is_out_of_room() || self.errno() == Some(Errno::ROFS)
     }
 
     pub(super) fn fault(&self) -> Fault {
@@ -93,6 +100,10 @@ impl fmt::Display for StateError {
             Fault::Emptied => {
                 write!(f, "\"{path}\" was emptied, reload NGINX to have its sets written again")
             }
+            Fault::NotWritable => write!(
+                f,
+                "\"{path}\" could not be written to when NGINX was started, reload it once it can"
+            ),
             Fault::Link => write!(f, "\"{path}\" is a symbolic link"),
         }
     }
