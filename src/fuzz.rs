@@ -19,7 +19,10 @@ use crate::lookup::{Load, Resolver, Settings};
 use crate::record::Source;
 use crate::server_name::{NameBuffer, ServerName};
 use crate::state;
-use crate::store::{Expects, Lookup, Previous, Publication, Store, Writer, ZoneLock};
+use crate::store::{
+    Expects, Lookup, Previous, Publication, PublishError, SetId, Store, Superseded, Writer,
+    ZoneLock,
+};
 
 /// 2026-11-25.
 const NOW: i64 = 1_795_600_000;
@@ -261,33 +264,42 @@ pub fn zone(bytes: &[u8]) {
         }
     }
     let Ok(store) = Store::attach(memory.region()) else { return };
+    // A zone that another one replaced takes no writes, which is not what is tried here.
+    store.set_superseded(Superseded::No);
     look(&store);
     if let Some(mut writer) = store.write(&FuzzHost) {
-        publish(&mut writer, "new.test", 9, Source::Pushed);
+        let _ = publish(&mut writer, "new.test", 9, Source::Pushed);
         writer.remove("a.test");
         writer.drop_previous("b.test");
         writer.remove_lazy();
-        publish(&mut writer, "new.test", 10, Source::Pushed);
+        let _ = publish(&mut writer, "new.test", 10, Source::Pushed);
     }
     look(&store);
-    // Whatever there was, the store takes a set now.
-    if let Some(mut writer) = store.write(&FuzzHost) {
-        publish(&mut writer, "last.test", u64::MAX >> 2, Source::Pushed);
-    }
+    // Whatever there was, the store takes a set now, unless it is full of what made sense.
+    let mut writer = store.write(&FuzzHost).expect("nobody else writes");
+    let published = publish(&mut writer, "last.test", u64::MAX >> 2, Source::Pushed);
+    assert!(matches!(published, Ok(_) | Err(PublishError::Full { .. })), "{published:?}");
+    drop(writer);
     look(&store);
+    assert!(published.is_err() || matches!(store.read("last.test"), Lookup::Found(_)));
 }
 
 fn fill(memory: &mut Memory) {
     let Ok(store) = Store::format(memory.region()) else { return };
     let Some(mut writer) = store.write(&FuzzHost) else { return };
     for generation in 1..4 {
-        publish(&mut writer, "a.test", generation, Source::Pushed);
-        publish(&mut writer, "b.test", generation, Source::Startup);
-        publish(&mut writer, "c.test", generation, Source::Lazy);
+        let _ = publish(&mut writer, "a.test", generation, Source::Pushed);
+        let _ = publish(&mut writer, "b.test", generation, Source::Startup);
+        let _ = publish(&mut writer, "c.test", generation, Source::Lazy);
     }
 }
 
-fn publish(writer: &mut Writer<'_>, name: &str, generation: u64, source: Source) {
+fn publish(
+    writer: &mut Writer<'_>,
+    name: &str,
+    generation: u64,
+    source: Source,
+) -> Result<SetId, PublishError> {
     use crate::record::{KeyType, MemberRecord, Record};
 
     let bytes = |count: usize| vec![generation as u8; count];
@@ -312,9 +324,9 @@ fn publish(writer: &mut Writer<'_>, name: &str, generation: u64, source: Source)
         seen: 0,
         previous: Previous::Keep,
         expects: Expects::Any,
-        leaves_room: false,
+        leaves_room: source == Source::Pushed,
     };
-    let _ = writer.publish(&publication);
+    writer.publish(&publication)
 }
 
 fn look(store: &Store) {

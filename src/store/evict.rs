@@ -182,7 +182,7 @@ const LOOKED_AT: usize = 1 << 18;
 
 /// Whether there is a stretch of `units` in which nothing stays, as far as can be told.
 fn may_come_free(zone: &Zone, units: u32, keep: u32) -> Result<bool, Fault> {
-    if zone.get(PREVIOUS_SETS) + zone.get(LAZY_SETS) == 0 {
+    if zone.get(PREVIOUS_SETS) == 0 && zone.get(LAZY_SETS) == 0 {
         return Ok(false);
     }
     let (mut unit, mut stretch) = (FIRST_UNIT, 0);
