@@ -78,7 +78,7 @@ impl fmt::Display for SetError {
             SetError::Der => "data is DER, not PEM",
             SetError::Truncated => "PEM data is truncated",
             SetError::Boundary => {
-                "PEM data has a BEGIN or END line that does not stand alone, or has no other half"
+                "PEM data has a BEGIN or END line that is not alone or not paired"
             }
             SetError::Encoding => "PEM data is not valid base64",
             SetError::NoCertificate => "no certificate found",

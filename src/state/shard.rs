@@ -42,7 +42,7 @@ impl Unsettled {
     fn parse(mark: &[u8]) -> Option<Unsettled> {
         let mut parts = mark.splitn(2, |byte| *byte == b' ');
         let name = ServerName::from_operator(parts.next()?)?;
-        let generation = parts.next().and_then(|digits| str::from_utf8(digits).ok());
+        let generation = parts.next().and_then(|digits| std::str::from_utf8(digits).ok());
         Some(Unsettled { name, removed: generation.and_then(|digits| digits.parse().ok()) })
     }
 }
