@@ -411,12 +411,14 @@ impl Bytes {
     /// A block may be larger than what is in it by less than the smallest block, until all is free
     /// once.
     const SLACK: usize = 16;
+    /// What is kept aside for replacements is of the size of the largest set so far.
+    const RESERVE: u64 = 256;
 
     fn are_right(&self, names: usize) -> bool {
         let slack = Self::SLACK * (names * Self::BLOCKS + ISSUERS);
         (self.before..=self.before + slack as u64).contains(&self.after)
             && self.emptied == self.empty
-            && self.again == self.before
+            && (self.again..=self.again + Self::RESERVE).contains(&self.before)
             && self.before > self.empty
     }
 }
