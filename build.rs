@@ -34,6 +34,8 @@ fn main() {
         }
     }
 
+    compile_request_bits();
+
     // NGINX loads modules with RTLD_GLOBAL: without this, a module that is loaded from another path
     // while the old one is still there would be bound to the old one's symbols, and run its code.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
@@ -44,6 +46,21 @@ fn main() {
             let _ = std::fs::write(std::path::Path::new(&out).join("nginx-build-dir"), dir);
         }
     }
+}
+
+/// With the headers that `nginx-sys` has found.
+fn compile_request_bits() {
+    const SOURCE: &str = "src/ffi/request_bits.c";
+
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_INCLUDE");
+    let includes = env::var("DEP_NGINX_INCLUDE").unwrap_or_default();
+    cc::Build::new()
+        .file(SOURCE)
+        .includes(env::split_paths(&includes))
+        .flag_if_supported("-fvisibility=hidden")
+        .extra_warnings(false)
+        .compile("request_bits");
 }
 
 /// The number in an environment variable, 0 where it is not set.

@@ -24,6 +24,8 @@ pub(crate) mod peer;
 pub(crate) mod pool;
 pub(crate) mod region;
 #[cfg(not(any(test, fuzzing)))]
+mod request_bits;
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod shm;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod ssl_ctx;

@@ -13,6 +13,8 @@ use nginx_sys::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
+use super::request_bits;
+
 /// What NGINX calls with a request.
 pub(crate) type Handler = unsafe extern "C" fn(*mut ngx_http_request_t);
 
@@ -112,7 +114,7 @@ impl Body {
         // SAFETY: by the contract.
         unsafe {
             self.take_pieces(r);
-            while (*r).reading_body() != 0 {
+            while request_bits::reading_body(r) != 0 {
                 let rc = ngx_http_read_unbuffered_request_body(r);
                 if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == NGX_ERROR as ngx_int_t {
                     // Not once more: an error page may be on its way by then.
@@ -173,11 +175,7 @@ unsafe fn wipe(from: *mut u8, to: *mut u8) {
 pub(crate) unsafe fn begin(r: *mut ngx_http_request_t, handler: Handler) -> ngx_int_t {
     // SAFETY: by the contract. The flags are those that locations set before their body is read.
     unsafe {
-        (*r).set_request_body_no_buffering(1);
-        (*r).set_request_body_in_file_only(0);
-        (*r).set_request_body_in_persistent_file(0);
-        (*r).set_request_body_in_clean_file(0);
-        (*r).set_request_body_in_single_buf(0);
+        request_bits::read_body_unbuffered(r);
         let rc = ngx_http_read_client_request_body(r, Some(handler));
         if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             Body::new(0, None).take_pieces(r);

@@ -12,6 +12,7 @@ use nginx_sys::{
 
 use super::log::Log;
 use super::pool::keep_in_pool;
+use super::request_bits;
 
 /// One request, within one call from NGINX.
 pub(crate) struct Request(*mut ngx_http_request_t);
@@ -92,7 +93,7 @@ impl Request {
     pub(crate) fn has_body(&self) -> bool {
         // SAFETY: r is valid.
         let is_open =
-            unsafe { (*self.0).request_body.is_null() && (*self.0).headers_in.chunked() != 0 };
+            unsafe { (*self.0).request_body.is_null() && request_bits::is_chunked(self.0) != 0 };
         is_open || self.content_length().is_some_and(|length| length > 0)
     }
 
@@ -206,7 +207,7 @@ impl Request {
         unsafe {
             (*r).headers_out.status = ngx_uint_t::from(status);
             // If-Match is the call's own: NGINX's filter would make a 412 of what has succeeded.
-            (*r).set_disable_not_modified(1);
+            request_bits::disable_not_modified(r);
             (*r).headers_out.content_length_n = body.len() as _;
             let text =
                 ngx_str_t { len: content_type.len(), data: content_type.as_ptr().cast_mut() };
@@ -215,7 +216,10 @@ impl Request {
             (*r).headers_out.content_type_lowcase = ptr::null_mut();
 
             let rc = ngx_http_send_header(r);
-            if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || (*r).header_only() != 0 {
+            if rc == NGX_ERROR as ngx_int_t
+                || rc > NGX_OK as ngx_int_t
+                || request_bits::header_only(r) != 0
+            {
                 return rc;
             }
 

@@ -8,6 +8,7 @@ use nginx_sys::{
 };
 
 use super::body::Handler;
+use super::request_bits;
 
 /// While a request is suspended: whatever happens on its connection is no reason to go on.
 unsafe extern "C" fn stay(_r: *mut ngx_http_request_t) {}
@@ -20,10 +21,9 @@ unsafe extern "C" fn stay(_r: *mut ngx_http_request_t) {}
 pub(super) unsafe fn suspend(r: *mut ngx_http_request_t) {
     // SAFETY: by the contract.
     unsafe {
-        let blocked = (*(*r).main).blocked();
-        (*(*r).main).set_blocked(blocked + 1);
+        request_bits::block(r);
         // A body that is not wanted is still to be read away.
-        if (*r).discard_body() == 0 {
+        if request_bits::discards_body(r) == 0 {
             (*r).read_event_handler = Some(ngx_http_block_reading);
         }
         (*r).write_event_handler = Some(stay);
@@ -39,8 +39,7 @@ pub(super) unsafe fn resume(r: *mut ngx_http_request_t, handler: Handler) {
     // SAFETY: by the contract: a blocked request is alive, as is its connection.
     unsafe {
         let connection = (*r).connection;
-        let blocked = (*(*r).main).blocked();
-        (*(*r).main).set_blocked(blocked.saturating_sub(1));
+        request_bits::unblock(r);
         match (*r).write_event_handler {
             Some(other) if other as usize != stay as *const () as usize => other(r),
             _ => handler(r),
