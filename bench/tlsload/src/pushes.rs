@@ -478,6 +478,9 @@ pub(crate) fn run(plan: &Plan) -> bool {
         end: AtomicBool::new(false),
     };
     let mut main = Pusher::new(&shared, first, 1);
+    // Of what an earlier run has left.
+    main.empty();
+    main.record = Record::default();
     let mut bytes = Bytes { empty: main.bytes_used(), ..Bytes::default() };
     main.rest();
     bytes.before = main.bytes_used();
