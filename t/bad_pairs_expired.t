@@ -98,6 +98,16 @@ is(served('z.two.test'), $wildcard->{serial}, 'a valid wildcard before an expire
 my $refresh = $t->clear('?name=z.two.test');
 is($refresh->{status}, 422, 'a clear of the name does not take the expired one for what is served');
 like($refresh->{json}{detail}, qr/"z\.two\.test" has expired; that of "\*?_?\.two\.test" is served/, 'and says so');
+spew($t->dir() . '/certs/_.two.test.key.pem', 'no key');
+$t->clear();
+is(served('z.two.test'), $wildcard->{serial}, 'the last good of a wildcard that is bad now');
+is($t->clear('?name=z.two.test')->{status}, 422, 'is what a clear finds too');
+my $exact = $t->install($t->pair('z.other.test', @expired));
+$t->install($t->pair('_.other.test', san => ['*.other.test'], @expired));
+$refresh = $t->clear('?name=z.other.test');
+is($refresh->{status}, 200, 'an expired one where the wildcard has expired too') or diag($refresh->{body});
+is($refresh->{json}{set}, 'z.other.test', 'is what is served');
+is(served('z.other.test'), $exact->{serial}, 'indeed');
 is($t->clear('?name=old.test&name=two.test')->{status}, 400, 'two names in one call');
 my $got = $t->s_client('tls', 'two.test', '-sigalgs', 'ECDSA+SHA256');
 ok(!$got->{ok}, 'not to a client for ECDSA only');

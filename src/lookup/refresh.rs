@@ -51,7 +51,6 @@ impl Resolver {
             return Ok(refreshed);
         }
         let mut reason = format!("no files for \"{name}\"");
-        let (mut expired, mut last_resort) = (None, None);
         for candidate in [Some(name.clone()), name.wildcard(), name.parent()].into_iter().flatten()
         {
             let present = match self.store.find(candidate.as_str()) {
@@ -105,19 +104,31 @@ impl Resolver {
                 // the lock: every worker has to read, and what one has read before is stale.
                 self.store.clear();
             }
-            if let Some(expired) = expired {
-                return Err(RefreshError::Files(format!(
-                    "certificate \"{expired}\" has expired; that of \"{candidate}\" is served"
-                )));
-            }
             let refreshed = Refreshed { parsed: good.parsed, changed: good.changed };
-            if !refreshed.parsed.set.expired_at(host.unix_seconds()) {
-                return Ok(refreshed);
+            if refreshed.parsed.set.expired_at(host.unix_seconds()) {
+                return self.unless_another_serves(name, refreshed, now, host);
             }
-            // It serves where there is none better, as at a handshake.
-            (expired, last_resort) = (Some(candidate), Some(refreshed));
+            return Ok(refreshed);
         }
-        last_resort.ok_or(RefreshError::Files(reason))
+        Err(RefreshError::Files(reason))
+    }
+
+    /// An expired set serves where there is none better: what a handshake gets says so.
+    fn unless_another_serves(
+        &mut self,
+        name: &ServerName,
+        expired: Refreshed,
+        now: u64,
+        host: &dyn Host,
+    ) -> Result<Refreshed, RefreshError> {
+        let own = &expired.parsed.info.name;
+        let served = self.look_up(name, now, 0, host);
+        match served.map(|served| served.parsed.info.name.clone()).filter(|other| other != own) {
+            Some(other) => Err(RefreshError::Files(format!(
+                "certificate \"{own}\" has expired; that of \"{other}\" is served"
+            ))),
+            None => Ok(expired),
+        }
     }
 }
 
