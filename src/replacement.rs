@@ -105,17 +105,21 @@ pub(crate) fn judge_beside(
     host: &dyn Host,
 ) -> Result<(), BadSet> {
     judge_fixed(set, serving, is_settled, host)?;
-    let present: Vec<ServerName> = names_of(serving).collect();
-    if !present.is_empty() && set.uncovered(&present).len() == present.len() {
+    if covers_none(&names_of(serving), set) {
         return Err(BadSet::not_covering("any name of the set that is served"));
     }
     Ok(())
 }
 
+/// Whether a set is good for none of the names that there are: one of another's, most likely.
+pub(crate) fn covers_none(present: &[ServerName], set: &CertificateSet) -> bool {
+    !present.is_empty() && set.uncovered(present).len() == present.len()
+}
+
 /// The names that a set serves.
-pub(crate) fn names_of(set: Option<&CertificateSet>) -> impl Iterator<Item = ServerName> {
+pub(crate) fn names_of(set: Option<&CertificateSet>) -> Vec<ServerName> {
     let names = set.into_iter().flat_map(CertificateSet::names);
-    names.filter_map(|name| ServerName::from_operator(name.as_bytes()))
+    names.filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
 }
 
 /// Judges a set that is good in itself. `serving` is what serves now. `is_settled`: the files were

@@ -9,7 +9,7 @@ use crate::api::route::PutOptions;
 use crate::api::{Context, describe};
 use crate::certificate::{CertificateSet, names_of_leaves};
 use crate::record::{Record, Source};
-use crate::replacement::{judge, names_of as names_of_set};
+use crate::replacement::{covers_none, judge, names_of as names_of_set};
 use crate::server_name::ServerName;
 use crate::state::{Generation, StateEntry};
 use crate::store::{Details, Expects, Lookup, Previous};
@@ -113,7 +113,7 @@ impl Change {
             context.host.alert(format_args!("certificate \"{}\": {error}", self.name));
             Reply::problem(500, "internal error", "see the error log")
         })?;
-        let lost = set.uncovered(&names_of_set(serving.as_ref()).collect::<Vec<_>>());
+        let lost = set.uncovered(&names_of_set(serving.as_ref()));
         if options.dry_run {
             let body = describe::dry_run(self.name.as_str(), &record, generation, &lost);
             return Err(Reply::json(200, &body).into());
@@ -231,15 +231,15 @@ fn check(
     if options.force {
         return Ok(());
     }
-    let present: Vec<ServerName> = names_of_set(serving).collect();
-    let lost = set.uncovered(&present);
-    if !present.is_empty() && lost.len() == present.len() {
+    let present = names_of_set(serving);
+    if covers_none(&present, set) {
         return Err(unusable(
             "the certificate covers none of the names of the set that it would replace; \
              ?force=1 replaces it all the same",
         ));
     }
     // Who adds a key type does not mean to end a name.
+    let lost = set.uncovered(&present);
     if options.add && !lost.is_empty() {
         let without = describe::without(&lost);
         return Err(unusable(&format!(
