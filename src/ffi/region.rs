@@ -184,10 +184,13 @@ pub(crate) mod owned {
 
 #[cfg(test)]
 pub(crate) mod test_support {
+    use std::fs::File;
+    use std::ptr;
     use std::sync::Mutex;
     // Not of what a model watches.
     use std::sync::atomic::{AtomicBool, AtomicU64 as Count};
 
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
     use rustix::process::{Signal, getpid, kill_process};
 
     use super::*;
@@ -252,13 +255,14 @@ pub(crate) mod test_support {
             }
         }
 
-        /// As `from_raw()`, with faults of its own.
-        ///
-        /// # Safety
-        /// As for that, for the life of the process.
-        pub(crate) unsafe fn mapped(ptr: NonNull<u8>, len: usize) -> Region {
-            // SAFETY: by the contract.
-            let region = unsafe { Region::from_raw(ptr, len) };
+        /// The first `len` bytes of a file, shared with all that map it; never unmapped.
+        pub(crate) fn of_file(file: &File, len: usize) -> Region {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a new mapping, of bytes that the file has; all who have it use handles.
+            let region = unsafe {
+                let base = mmap(ptr::null_mut(), len, access, MapFlags::SHARED, file, 0).unwrap();
+                Region::from_raw(NonNull::new(base.cast()).unwrap(), len)
+            };
             Region { faults: Box::leak(Box::new(Faults::none())), ..region }
         }
 

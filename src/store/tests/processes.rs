@@ -1,17 +1,15 @@
 //! Two processes with one mapping: one does thousands of random operations and is killed by a signal at
 //! some store, while the other one reads; which then goes on with what is left (P12).
 
+use std::env;
+use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::ptr::NonNull;
-use std::{env, fs, ptr};
-
-use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 use super::*;
 
-/// Says to a process that it is the one to be killed: the file, a seed, and the store.
+/// Says to a process that it is the one to be killed: the directory, a seed, and the store.
 const CHILD: &str = "TEST_STORE_CHILD";
 
 /// Half of them are lazy.
@@ -78,22 +76,16 @@ impl ZoneLock for Notes {
     }
 }
 
-/// The notes and the zone in a file, mapped for as long as the process lives.
-fn map(path: &Path) -> (Notes, Region) {
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let len = NOTES + ZONE;
-    // SAFETY: a new mapping, which is never unmapped; both processes access it by handles only.
-    #[allow(unsafe_code)]
-    let base = unsafe {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        mmap(ptr::null_mut(), len, access, MapFlags::SHARED, &file, 0).unwrap()
+/// The notes and the zone, which are a file each.
+fn map(directory: &Path) -> (Notes, Region) {
+    let open = |name: &str, len| {
+        let path = directory.join(name);
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        file.set_len(len as u64).unwrap();
+        Region::of_file(&file, len)
     };
-    let base: NonNull<u8> = NonNull::new(base).unwrap().cast();
-    // SAFETY: the file has so many bytes, and the first of each part is aligned.
-    #[allow(unsafe_code)]
-    unsafe {
-        (Notes(Region::mapped(base, NOTES)), Region::mapped(base.add(NOTES), ZONE))
-    }
+    (Notes(open("notes", NOTES)), open("zone", ZONE))
 }
 
 /// The set that an operation publishes; of no size, and with no chain, that is like the one before.
@@ -228,9 +220,8 @@ fn killed_by_a_signal() {
     }
 
     let kills = env::var("TEST_STORE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().set_len((NOTES + ZONE) as u64).unwrap();
-    let (notes, region) = map(file.path());
+    let directory = tempfile::tempdir().unwrap();
+    let (notes, region) = map(directory.path());
     let store = Store::format(region).unwrap();
     let empty = store.stats().free_bytes;
 
@@ -238,7 +229,7 @@ fn killed_by_a_signal() {
     for kill in 1..=kills {
         // Some processes die in the repair of what the one before left: their first stores are that.
         let stores = if kill % 5 == 0 { kill * 7 } else { STORES + kill * 1_009 % 4_001 };
-        let mut child = spawn(file.path(), kill, stores);
+        let mut child = spawn(directory.path(), kill, stores);
         let status = loop {
             (0..NAMES).for_each(|name| assert_possible(notes, &store, name));
             reads += NAMES;
