@@ -2,7 +2,8 @@
 //!
 //! - `pem`: PEM text to blocks, strictly: a half-written file never passes.
 //! - `bundle`: the body of a push to a set.
-//! - `member`: one certificate with its chain and key; `chain`, `key`, `names`, `sans`: its parts.
+//! - `member`: one certificate with its chain and key; `leaf`, `chain`, `key`, `names`, `sans`:
+//!   its parts; `der`: what they are read with where OpenSSL would take too long.
 //! - `encoding`: a set to a record of the zone and back.
 //!
 //! No error says anything of the input but its kind, and every way out leaves OpenSSL's error queue
@@ -11,9 +12,11 @@
 #[allow(dead_code)]
 mod bundle;
 mod chain;
+mod der;
 mod encoding;
 mod error;
 mod key;
+mod leaf;
 mod member;
 mod names;
 mod passwords;
@@ -29,22 +32,31 @@ use chain::ChainCache;
 pub(crate) use encoding::names_of_leaves;
 use error::EmptyErrorQueue;
 pub(crate) use error::SetError;
-pub(crate) use member::{Input, Member, MemberInput};
+pub(crate) use member::{Input, Member, MemberInput, SecurityClass};
 pub(crate) use names::Cover;
 pub(crate) use passwords::{Passwords, TooLongLine};
 
 use crate::ffi::decoder::KeyDecoder;
+use crate::ffi::ec::Curves;
+use crate::ffi::undecoded::EmptyContext;
 use crate::server_name::ServerName;
 
 /// What parsing is faster with; each process has its own.
 pub(crate) struct Parser {
     pub(crate) decoder: KeyDecoder,
     pub(crate) chains: ChainCache,
+    curves: Curves,
+    undecoded: EmptyContext,
 }
 
 impl Parser {
     pub(crate) fn new() -> Parser {
-        Parser { decoder: KeyDecoder::new(), chains: ChainCache::new() }
+        Parser {
+            decoder: KeyDecoder::new(),
+            chains: ChainCache::new(),
+            curves: Curves::default(),
+            undecoded: EmptyContext::default(),
+        }
     }
 }
 

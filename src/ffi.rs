@@ -10,6 +10,7 @@ pub(crate) mod conf;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod cycle;
 pub(crate) mod decoder;
+pub(crate) mod ec;
 #[cfg(all(not(any(test, fuzzing)), feature = "fault-injection"))]
 pub(crate) mod fault;
 #[cfg(not(any(test, fuzzing)))]
@@ -33,3 +34,4 @@ pub(crate) mod ssl_ctx;
 pub(crate) mod suspend;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod thread;
+pub(crate) mod undecoded;

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// The kind of key, as OpenSSL tells them apart: one certificate each can be installed on an SSL
 /// (`ssl_cert_info` in `ssl/ssl_cert_table.h`). P-256 and P-384 share one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(crate) enum KeyType {
     Rsa = 1,

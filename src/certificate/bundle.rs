@@ -3,17 +3,17 @@
 //! Which certificates are leaves is told by the keys: a certificate whose key is there begins a
 //! member, and those that follow it, up to the next such one, are its chain.
 
-use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509VerifyResult};
 use zeroize::Zeroizing;
 
 use super::error::{EmptyErrorQueue, SetError};
-use super::key;
+use super::key::{self, Key, PublicKey};
+use super::leaf::Leaf;
 use super::member::Member;
 use super::names;
 use super::pem::{self, Block, Kind};
 use super::{CertificateSet, Parser};
-use crate::ffi::decoder::{KeyDecoder, decode_any};
+use crate::ffi::decoder::KeyDecoder;
 use crate::record::KeyType;
 
 /// No leaf that is pushed has more names: each is an entry of the zone's index, and all of them are
@@ -37,7 +37,7 @@ impl CertificateSet {
             return Err(SetError::EncryptedKey);
         }
         let keys = keys(&blocks, &mut parser.decoder)?;
-        let certificates = certificates(&blocks, &keys)?;
+        let certificates = certificates(&blocks, &keys, parser)?;
         check_leaves(&certificates, &keys)?;
 
         let runs = certificates.chunk_by(|_, next| next.key.is_none());
@@ -46,74 +46,73 @@ impl CertificateSet {
     }
 }
 
-struct Key {
+struct TypedKey {
     key_type: KeyType,
-    key: PKey<Private>,
+    key: Key,
 }
 
 struct Certificate<'a> {
     der: Zeroizing<Vec<u8>>,
+    /// Without its public key.
     x509: X509,
-    /// The key that it was made for: it is a leaf.
-    key: Option<&'a Key>,
+    /// The key that it was made for, with its public half: it is a leaf.
+    key: Option<(&'a TypedKey, PublicKey)>,
 }
 
 /// One of each type, at least one. The same key may be there twice.
-fn keys(blocks: &[Block<'_>], decoder: &mut KeyDecoder) -> Result<Vec<Key>, SetError> {
-    let mut keys: Vec<Key> = Vec::new();
+fn keys(blocks: &[Block<'_>], decoder: &mut KeyDecoder) -> Result<Vec<TypedKey>, SetError> {
+    let mut keys: Vec<TypedKey> = Vec::new();
     for block in blocks.iter().filter(|block| block.kind == Kind::Key) {
-        let key = decode(&block.der()?, decoder)?;
-        let key_type = key::key_type(&key).ok_or(SetError::UnsupportedKey)?;
+        let key = key::plain(block.der()?, &[KeyType::Ec, KeyType::Rsa], decoder)?;
+        let key_type = key::key_type(key.key.id()).ok_or(SetError::UnsupportedKey)?;
         match keys.iter().find(|known| known.key_type == key_type) {
-            None => keys.push(Key { key_type, key }),
-            Some(known) if known.key.public_eq(&key) => {}
+            None => keys.push(TypedKey { key_type, key }),
+            Some(known) if known.key.key.public_eq(&key.key) => {}
             Some(_) => return Err(SetError::TwoKeysOfOneType),
         }
     }
     if keys.is_empty() { Err(SetError::NoKey) } else { Ok(keys) }
 }
 
-/// The two types that are in use first: what the decoder takes costs a tenth of what OpenSSL takes
-/// to find out.
-fn decode(der: &[u8], decoder: &mut KeyDecoder) -> Result<PKey<Private>, SetError> {
-    let quick = |key_type| decoder.decode(key_type, der).ok();
-    let key = [KeyType::Ec, KeyType::Rsa].into_iter().find_map(quick);
-    key.map_or_else(|| decode_any(der).map_err(SetError::key), Ok)
-}
-
 fn certificates<'a>(
     blocks: &[Block<'_>],
-    keys: &'a [Key],
+    keys: &'a [TypedKey],
+    parser: &mut Parser,
 ) -> Result<Vec<Certificate<'a>>, SetError> {
     let blocks = blocks.iter().filter(|block| block.kind == Kind::Certificate);
     blocks
         .map(|block| {
             let der = block.der()?;
-            let x509 = X509::from_der(&der).map_err(SetError::certificate)?;
+            let x509 = parser.undecoded.certificate(&der).map_err(SetError::certificate)?;
             // A certificate whose own key OpenSSL does not know is no leaf.
-            let public = x509.public_key().ok();
-            let key = public.and_then(|public| keys.iter().find(|k| k.key.public_eq(&public)));
+            let public = PublicKey::of(&x509, &mut parser.decoder).ok();
+            let key = public.and_then(|public| {
+                let key = keys.iter().find(|k| k.key.key.public_eq(&public.key))?;
+                Some((key, public))
+            });
             Ok(Certificate { der, x509, key })
         })
         .collect()
 }
 
 /// Whether the first certificate is a leaf, and each key has one; before anything is verified.
-fn check_leaves(certificates: &[Certificate<'_>], keys: &[Key]) -> Result<(), SetError> {
+fn check_leaves(certificates: &[Certificate<'_>], keys: &[TypedKey]) -> Result<(), SetError> {
     let first = certificates.first().ok_or(SetError::NoCertificate)?;
     if certificates.iter().all(|certificate| certificate.key.is_none()) {
         return Err(SetError::KeyMismatch);
     }
     if first.key.is_none() {
+        let issuer = X509::from_der(&first.der).map_err(SetError::certificate)?;
         let is_issuer = |other: &Certificate<'_>| {
-            other.der != first.der && first.x509.issued(&other.x509) == X509VerifyResult::OK
+            other.der != first.der && issuer.issued(&other.x509) == X509VerifyResult::OK
         };
         let is_issuer = certificates.iter().any(is_issuer);
         return Err(if is_issuer { SetError::WrongOrder } else { SetError::KeyMismatch });
     }
     for key in keys {
-        let is_its =
-            |leaf: &&Certificate<'_>| leaf.key.is_some_and(|own| own.key_type == key.key_type);
+        let is_its = |leaf: &&Certificate<'_>| {
+            leaf.key.as_ref().is_some_and(|(own, _)| own.key_type == key.key_type)
+        };
         match certificates.iter().filter(is_its).count() {
             0 => return Err(SetError::KeyMismatch),
             1 => {}
@@ -130,15 +129,12 @@ fn check_leaves(certificates: &[Certificate<'_>], keys: &[Key]) -> Result<(), Se
 /// The member that a leaf and what follows it make.
 fn member(run: &[Certificate<'_>], parser: &mut Parser) -> Result<Member, SetError> {
     let (leaf, chain) = run.split_first().ok_or(SetError::NoCertificate)?;
-    let key = leaf.key.ok_or(SetError::KeyMismatch)?;
-    let public = leaf.x509.public_key().map_err(SetError::certificate)?;
-    let private = key::usable(key.key.clone(), &public)?;
+    let (key, public) = leaf.key.as_ref().ok_or(SetError::KeyMismatch)?;
+    key::check_usable(&key.key.key, public, parser)?;
     let ders: Vec<&[u8]> = chain.iter().map(|certificate| certificate.der.as_slice()).collect();
     let chain = parser.chains.checked(&leaf.x509, &ders)?;
-    // As OpenSSL read it: without what may have followed in the block.
-    let der = leaf.x509.to_der().map_err(SetError::certificate)?;
-    Member::new(key.key_type, leaf.x509.clone(), &der, private, chain)
-        .map_err(SetError::certificate)
+    let leaf = Leaf::undecoded(&leaf.x509).map_err(SetError::certificate)?;
+    Ok(Member::new(key.key_type, leaf, key.key.share(), chain))
 }
 
 #[cfg(test)]

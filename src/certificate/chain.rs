@@ -11,7 +11,13 @@ use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use super::error::SetError;
 
 /// The intermediates that a leaf is sent with; may be empty.
-pub(super) type Chain = Rc<Stack<X509>>;
+pub(super) struct Chain {
+    pub(super) certificates: Stack<X509>,
+    /// Of their DER.
+    pub(super) digest: Digest,
+}
+
+pub(super) type Digest = [u8; 32];
 
 /// Whether each certificate was issued by the next: by its names and key identifiers, and by its
 /// signature.
@@ -33,20 +39,20 @@ fn has_signed(issuer: &X509Ref, subject: &X509Ref) -> bool {
     issuer.public_key().and_then(|key| subject.verify(&key)).unwrap_or(false)
 }
 
-fn parse<T: AsRef<[u8]>>(ders: &[T]) -> Result<Chain, ErrorStack> {
-    let mut stack = Stack::new()?;
+fn parse<T: AsRef<[u8]>>(ders: &[T], digest: Digest) -> Result<Chain, ErrorStack> {
+    let mut certificates = Stack::new()?;
     for der in ders {
-        stack.push(X509::from_der(der.as_ref())?)?;
+        certificates.push(X509::from_der(der.as_ref())?)?;
     }
-    Ok(Rc::new(stack))
+    Ok(Chain { certificates, digest })
 }
 
 /// The chains of a process by their content. It holds the last few itself; others go with the last
 /// set that sends them.
 pub(crate) struct ChainCache {
-    chains: HashMap<[u8; 32], Weak<Stack<X509>>>,
+    chains: HashMap<Digest, Weak<Chain>>,
     /// For who drops each set before it reads the next.
-    recent: VecDeque<Chain>,
+    recent: VecDeque<Rc<Chain>>,
     /// Pruned when there are more than this.
     limit: usize,
 }
@@ -60,10 +66,11 @@ impl ChainCache {
     }
 
     /// The chain of these certificates in DER, which were checked before.
-    pub(super) fn parsed<T: AsRef<[u8]>>(&mut self, ders: &[T]) -> Result<Chain, ErrorStack> {
-        match self.chains.get(&key(ders)).and_then(Weak::upgrade) {
+    pub(super) fn parsed<T: AsRef<[u8]>>(&mut self, ders: &[T]) -> Result<Rc<Chain>, ErrorStack> {
+        let digest = digest(ders);
+        match self.chains.get(&digest).and_then(Weak::upgrade) {
             Some(chain) => Ok(chain),
-            None => Ok(self.insert(key(ders), parse(ders)?)),
+            None => Ok(self.insert(parse(ders, digest)?)),
         }
     }
 
@@ -72,23 +79,25 @@ impl ChainCache {
         &mut self,
         leaf: &X509Ref,
         ders: &[T],
-    ) -> Result<Chain, SetError> {
-        let known = self.chains.get(&key(ders)).and_then(Weak::upgrade);
+    ) -> Result<Rc<Chain>, SetError> {
+        let digest = digest(ders);
+        let known = self.chains.get(&digest).and_then(Weak::upgrade);
         if let Some(chain) = known {
             // Its own order was checked when it became known.
-            in_order(leaf, chain.iter().take(1).map(AsRef::as_ref))?;
+            in_order(leaf, chain.certificates.iter().take(1).map(AsRef::as_ref))?;
             return Ok(chain);
         }
-        let chain = parse(ders).map_err(SetError::certificate)?;
-        in_order(leaf, chain.iter().map(AsRef::as_ref))?;
-        Ok(self.insert(key(ders), chain))
+        let chain = parse(ders, digest).map_err(SetError::certificate)?;
+        in_order(leaf, chain.certificates.iter().map(AsRef::as_ref))?;
+        Ok(self.insert(chain))
     }
 
-    fn insert(&mut self, key: [u8; 32], chain: Chain) -> Chain {
+    fn insert(&mut self, chain: Chain) -> Rc<Chain> {
+        let chain = Rc::new(chain);
         if self.chains.len() >= self.limit {
             self.prune();
         }
-        self.chains.insert(key, Rc::downgrade(&chain));
+        self.chains.insert(chain.digest, Rc::downgrade(&chain));
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
@@ -108,7 +117,7 @@ impl ChainCache {
     }
 }
 
-fn key<T: AsRef<[u8]>>(ders: &[T]) -> [u8; 32] {
+fn digest<T: AsRef<[u8]>>(ders: &[T]) -> Digest {
     let mut hash = Sha256::new();
     for der in ders.iter().map(AsRef::as_ref) {
         hash.update(&der.len().to_ne_bytes());

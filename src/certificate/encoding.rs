@@ -4,7 +4,8 @@
 use openssl::x509::X509;
 
 use super::error::{EmptyErrorQueue, SetError};
-use super::key;
+use super::key::Key;
+use super::leaf::Leaf;
 use super::member::Member;
 use super::names::{self, Names};
 use super::{CertificateSet, Parser};
@@ -52,8 +53,8 @@ fn member_record(member: &Member) -> Result<MemberRecord, SetError> {
         key_type: member.key_type(),
         not_before: member.not_before(),
         not_after: member.not_after(),
-        leaf: member.leaf().to_der().map_err(SetError::certificate)?,
-        key: key::pkcs8(member.key())?,
+        leaf: member.leaf_der()?,
+        key: member.take_pkcs8()?,
         chain: chain.map_err(SetError::certificate)?,
     })
 }
@@ -62,5 +63,6 @@ fn member(record: &MemberRecord, parser: &mut Parser) -> Result<Member, SetError
     let leaf = X509::from_der(&record.leaf).map_err(SetError::certificate)?;
     let key = parser.decoder.decode(record.key_type, &record.key).map_err(SetError::key)?;
     let chain = parser.chains.parsed(&record.chain).map_err(SetError::certificate)?;
-    Member::new(record.key_type, leaf, &record.leaf, key, chain).map_err(SetError::certificate)
+    let leaf = Leaf::decoded(leaf, &record.leaf).map_err(SetError::certificate)?;
+    Ok(Member::new(record.key_type, leaf, Key::recorded(key), chain))
 }

@@ -1,19 +1,77 @@
 //! Private keys: their types, and the one that a certificate was made for.
 
+use std::cell::Cell;
+
 use openssl::error::ErrorStack;
-use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
+use openssl::pkey::{Id, PKey, PKeyRef, Private, Public};
 use openssl::sign::{Signer, Verifier};
+use openssl::x509::X509Ref;
 use zeroize::Zeroizing;
 
+use super::Parser;
+use super::der::{INTEGER, OCTET_STRING, Reader, SEQUENCE};
 use super::error::SetError;
 use super::passwords::Passwords;
 use super::pem::{Block, Kind};
 use crate::ffi::decoder::{KeyDecoder, decode_any};
+use crate::ffi::ec;
+use crate::ffi::undecoded::subject_public_key;
 use crate::record::KeyType;
 
+/// PKCS #8 in DER.
+type Pkcs8 = Zeroizing<Vec<u8>>;
+
+/// A certificate's private key.
+pub(super) struct Key {
+    pub(super) key: PKey<Private>,
+    /// What it was read from, until that is recorded: what OpenSSL would make of the key is no better,
+    /// and takes longer than all else.
+    pkcs8: Cell<Option<Pkcs8>>,
+}
+
+impl Key {
+    /// A key of which there is a record.
+    pub(super) fn recorded(key: PKey<Private>) -> Key {
+        Key { key, pkcs8: Cell::new(None) }
+    }
+
+    /// The same key, which takes along what it was read from.
+    pub(super) fn share(&self) -> Key {
+        Key { key: self.key.clone(), pkcs8: Cell::new(self.pkcs8.take()) }
+    }
+
+    /// The key as PKCS #8 in DER. Given away: the next who asks waits for OpenSSL.
+    pub(super) fn take_pkcs8(&self) -> Result<Pkcs8, SetError> {
+        self.pkcs8.take().map_or_else(|| encoded(&self.key), Ok)
+    }
+}
+
+/// Without what it was read from: there is no more of that than need be.
+impl Clone for Key {
+    fn clone(&self) -> Key {
+        Key::recorded(self.key.clone())
+    }
+}
+
+/// A certificate's public key.
+pub(super) struct PublicKey {
+    pub(super) key_type: KeyType,
+    pub(super) key: PKey<Public>,
+}
+
+impl PublicKey {
+    /// `leaf` need not have been decoded.
+    pub(super) fn of(leaf: &X509Ref, decoder: &mut KeyDecoder) -> Result<PublicKey, SetError> {
+        let (id, der) = subject_public_key(leaf).ok_or(SetError::UnsupportedKey)?;
+        let key_type = key_type(id).ok_or(SetError::UnsupportedKey)?;
+        let key = decoder.decode_public(key_type, &der).map_err(SetError::certificate)?;
+        Ok(PublicKey { key_type, key })
+    }
+}
+
 /// The kind of a key; `None` when TLS certificates cannot have it.
-pub(super) fn key_type<T>(key: &PKeyRef<T>) -> Option<KeyType> {
-    match key.id() {
+pub(super) fn key_type(id: Id) -> Option<KeyType> {
+    match id {
         Id::RSA => Some(KeyType::Rsa),
         Id::RSA_PSS => Some(KeyType::RsaPss),
         Id::EC => Some(KeyType::Ec),
@@ -23,26 +81,20 @@ pub(super) fn key_type<T>(key: &PKeyRef<T>) -> Option<KeyType> {
     }
 }
 
-/// What a key has to belong to.
-pub(super) struct Wanted<'a, T> {
-    pub(super) public: &'a PKeyRef<T>,
-    pub(super) key_type: KeyType,
-}
-
 /// The key among the blocks that belongs to a certificate's public key. `passwords` are tried on
 /// those that are encrypted.
-pub(super) fn matching<T: HasPublic>(
+pub(super) fn matching(
     blocks: &[Block<'_>],
-    wanted: &Wanted<'_, T>,
+    public: &PublicKey,
     passwords: &Passwords,
-    decoder: &mut KeyDecoder,
-) -> Result<PKey<Private>, SetError> {
+    parser: &mut Parser,
+) -> Result<Key, SetError> {
     let mut otherwise = SetError::NoKey;
     for block in blocks {
         let key = match block.kind {
-            Kind::Key => plain(&block.der()?, wanted.key_type, decoder)?,
+            Kind::Key => plain(block.der()?, &[public.key_type], &mut parser.decoder)?,
             Kind::EncryptedKey => match decrypted(block, passwords) {
-                Ok(key) => key,
+                Ok(key) => Key::recorded(key),
                 Err(error) => {
                     otherwise = error;
                     continue;
@@ -50,25 +102,32 @@ pub(super) fn matching<T: HasPublic>(
             },
             Kind::Certificate | Kind::Other => continue,
         };
-        if key.public_eq(wanted.public) {
-            return usable(key, wanted.public);
+        if key.key.public_eq(&public.key) {
+            check_usable(&key.key, public, parser)?;
+            return Ok(key);
         }
         if otherwise == SetError::NoKey {
-            let is_known = key_type(&key).is_some();
+            let is_known = key_type(key.key.id()).is_some();
             otherwise = if is_known { SetError::KeyMismatch } else { SetError::UnsupportedKey };
         }
     }
     Err(otherwise)
 }
 
-/// Most keys are PKCS #8 and of the wanted type: that is tried first, and costs a tenth of what
+/// Most keys are PKCS #8 and of one of these types: that is tried first, and costs a tenth of what
 /// OpenSSL takes to find out.
-fn plain(
-    der: &[u8],
-    key_type: KeyType,
+pub(super) fn plain(
+    der: Zeroizing<Vec<u8>>,
+    key_types: &[KeyType],
     decoder: &mut KeyDecoder,
-) -> Result<PKey<Private>, SetError> {
-    decoder.decode(key_type, der).or_else(|_| decode_any(der)).map_err(SetError::key)
+) -> Result<Key, SetError> {
+    for key_type in key_types {
+        if let Ok(key) = decoder.decode(*key_type, &der) {
+            let pkcs8 = is_bare_pkcs8(&der).then_some(der);
+            return Ok(Key { key, pkcs8: Cell::new(pkcs8) });
+        }
+    }
+    decode_any(&der).map(Key::recorded).map_err(SetError::key)
 }
 
 /// PKCS #8 (RFC 5958) or the older form of PEM; OpenSSL tells them apart.
@@ -87,47 +146,50 @@ fn decrypted(block: &Block<'_>, passwords: &Passwords) -> Result<PKey<Private>, 
     Err(if passwords.is_empty() { SetError::EncryptedKey } else { SetError::WrongPassword })
 }
 
-/// The key when it is one that TLS has a use for, and is whole.
-pub(super) fn usable<T: HasPublic>(
-    key: PKey<Private>,
-    public: &PKeyRef<T>,
-) -> Result<PKey<Private>, SetError> {
-    if key_type(&key).is_none() || has_explicit_parameters(&key)? {
-        return Err(SetError::UnsupportedKey);
-    }
-    match signs_for(&key, public) {
-        Ok(true) => Ok(key),
+/// Whether a key, whose public half is this one, is one that TLS has a use for, and is whole: in a
+/// file that was overwritten halfway, the halves may be of two keys, and then all handshakes fail.
+pub(super) fn check_usable(
+    key: &PKeyRef<Private>,
+    public: &PublicKey,
+    parser: &mut Parser,
+) -> Result<(), SetError> {
+    let is_whole = match key_type(key.id()) {
+        None => return Err(SetError::UnsupportedKey),
+        Some(KeyType::Ec) => {
+            // TLS has names for curves only (RFC 8422, section 5.1.1).
+            if ec::has_explicit_parameters(key).map_err(SetError::key)? {
+                return Err(SetError::UnsupportedKey);
+            }
+            ec::halves_match(key, &mut parser.curves)
+        }
+        Some(_) => signs_for(key, &public.key),
+    };
+    match is_whole {
+        Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(SetError::KeyMismatch),
     }
 }
 
-/// Whether the private half belongs to the public half: in a key that was overwritten halfway, the
-/// halves may be of two keys, and then all handshakes fail.
-fn signs_for<T: HasPublic>(
-    key: &PKeyRef<Private>,
-    public: &PKeyRef<T>,
-) -> Result<bool, ErrorStack> {
+fn signs_for(key: &PKeyRef<Private>, public: &PKeyRef<Public>) -> Result<bool, ErrorStack> {
     const MESSAGE: &[u8] = b"ngx_http_rust_shared_cert_module";
     let signature = Signer::new_without_digest(key)?.sign_oneshot_to_vec(MESSAGE)?;
     Verifier::new_without_digest(public)?.verify_oneshot(&signature, MESSAGE)
 }
 
-/// Whether an EC key spells its curve out; TLS has names for curves only (RFC 8422, section 5.1.1).
-fn has_explicit_parameters(key: &PKeyRef<Private>) -> Result<bool, SetError> {
-    /// id-ecPublicKey as it stands in an AlgorithmIdentifier (RFC 5480, section 2.1.1).
-    const EC_PUBLIC_KEY: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-    const OBJECT_IDENTIFIER: u8 = 0x06;
-
-    if key.id() != Id::EC {
-        return Ok(false);
-    }
-    let der = pkcs8(key)?;
-    let at = der.windows(EC_PUBLIC_KEY.len()).position(|window| window == EC_PUBLIC_KEY);
-    let parameters = at.and_then(|at| der.get(at + EC_PUBLIC_KEY.len()));
-    Ok(parameters != Some(&OBJECT_IDENTIFIER))
+/// The key as PKCS #8 in DER.
+fn encoded(key: &PKeyRef<Private>) -> Result<Pkcs8, SetError> {
+    key.private_key_to_pkcs8().map(Zeroizing::new).map_err(SetError::key)
 }
 
-/// The key as PKCS #8 in DER.
-pub(super) fn pkcs8(key: &PKeyRef<Private>) -> Result<Zeroizing<Vec<u8>>, SetError> {
-    key.private_key_to_pkcs8().map(Zeroizing::new).map_err(SetError::key)
+/// Whether DER that OpenSSL took for a PrivateKeyInfo (RFC 5208, section 5) is nothing else besides:
+/// without attributes, and nothing follows.
+fn is_bare_pkcs8(der: &[u8]) -> bool {
+    let bare = || {
+        let mut info = Reader(Reader(der).only(SEQUENCE)?);
+        let version = info.next(INTEGER)?;
+        info.next(SEQUENCE)?;
+        info.only(OCTET_STRING)?;
+        Some(version == [0])
+    };
+    bare().unwrap_or(false)
 }

@@ -2,17 +2,16 @@
 
 use std::rc::Rc;
 
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
-use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, PKeyRef, Private};
-use openssl::sha::Sha256;
+use openssl::pkey::{PKeyRef, Private};
 use openssl::stack::StackRef;
 use openssl::x509::{X509, X509Ref};
+use zeroize::Zeroizing;
 
 use super::Parser;
-use super::chain::{Chain, ChainCache};
+use super::chain::{Chain, Digest};
 use super::error::{EmptyErrorQueue, SetError};
-use super::key;
+use super::key::{self, Key, PublicKey};
+use super::leaf::Leaf;
 use super::names::Names;
 use super::passwords::Passwords;
 use super::pem::{self, Block, Kind};
@@ -56,14 +55,21 @@ impl MemberError {
 /// references to its parts.
 #[derive(Clone)]
 pub(crate) struct Member {
-    leaf: X509,
-    key: PKey<Private>,
-    chain: Chain,
-    names: Names,
-    fingerprint: [u8; 32],
-    not_before: i64,
-    not_after: i64,
     key_type: KeyType,
+    leaf: Leaf,
+    key: Key,
+    chain: Rc<Chain>,
+}
+
+/// All that OpenSSL's security level looks at in a member (`ssl_security_cert()` in `ssl/t1_lib.c`):
+/// where one member of a class is accepted, all are.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SecurityClass {
+    key_type: KeyType,
+    bits: u32,
+    security_bits: u32,
+    signature_algorithm: Box<[u8]>,
+    chain: Digest,
 }
 
 impl Member {
@@ -75,59 +81,46 @@ impl Member {
     ) -> Result<Member, MemberError> {
         let _queue = EmptyErrorQueue;
         let blocks = pem::blocks(input.certificate_pem).map_err(MemberError::certificate)?;
-        let (leaf, chain) =
-            certificates(&blocks, &mut parser.chains).map_err(MemberError::certificate)?;
-        let public =
-            leaf.public_key().map_err(|e| MemberError::certificate(SetError::certificate(e)))?;
-        let key_type =
-            key::key_type(&public).ok_or(MemberError::certificate(SetError::UnsupportedKey))?;
+        let (leaf, chain) = certificates(&blocks, parser).map_err(MemberError::certificate)?;
+        let public = PublicKey::of(&leaf, &mut parser.decoder).map_err(MemberError::certificate)?;
 
         let blocks = pem::blocks(input.key_pem).map_err(MemberError::key)?;
-        let wanted = key::Wanted { public: &public, key_type };
-        let key = key::matching(&blocks, &wanted, input.passwords, &mut parser.decoder)
-            .map_err(MemberError::key)?;
+        let key =
+            key::matching(&blocks, &public, input.passwords, parser).map_err(MemberError::key)?;
 
-        let new = || {
-            let der = leaf.to_der()?;
-            Member::new(key_type, leaf, &der, key, chain)
-        };
-        new().map_err(|e| MemberError::certificate(SetError::certificate(e)))
+        let leaf = Leaf::undecoded(&leaf)
+            .map_err(|e| MemberError::certificate(SetError::certificate(e)))?;
+        Ok(Member::new(public.key_type, leaf, key, chain))
     }
 
-    /// A member of parts that belong together; `der` is the leaf's.
-    pub(super) fn new(
-        key_type: KeyType,
-        leaf: X509,
-        der: &[u8],
-        key: PKey<Private>,
-        chain: Chain,
-    ) -> Result<Member, ErrorStack> {
-        let epoch = Asn1Time::from_unix(0)?;
-        let mut hash = Sha256::new();
-        hash.update(der);
-        Ok(Member {
-            names: Names::of(&leaf),
-            fingerprint: hash.finish(),
-            not_before: seconds(&epoch, leaf.not_before())?,
-            not_after: seconds(&epoch, leaf.not_after())?,
-            leaf,
-            key,
-            chain,
-            key_type,
-        })
+    /// A member of parts that belong together.
+    pub(super) fn new(key_type: KeyType, leaf: Leaf, key: Key, chain: Rc<Chain>) -> Member {
+        Member { key_type, leaf, key, chain }
     }
 
-    pub(crate) fn leaf(&self) -> &X509Ref {
-        &self.leaf
+    /// For a connection; `None` when memory is short.
+    pub(crate) fn leaf(&self) -> Option<&X509Ref> {
+        let _queue = EmptyErrorQueue;
+        self.leaf.x509()
+    }
+
+    /// The leaf's DER.
+    pub(super) fn leaf_der(&self) -> Result<Vec<u8>, SetError> {
+        self.leaf.to_der().map_err(SetError::certificate)
     }
 
     pub(crate) fn key(&self) -> &PKeyRef<Private> {
-        &self.key
+        &self.key.key
+    }
+
+    /// As `Key::take_pkcs8()`.
+    pub(super) fn take_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, SetError> {
+        self.key.take_pkcs8()
     }
 
     /// Each the issuer of the one before; the first, of the leaf.
     pub(crate) fn chain(&self) -> &StackRef<X509> {
-        &self.chain
+        &self.chain.certificates
     }
 
     pub(crate) fn key_type(&self) -> KeyType {
@@ -136,50 +129,58 @@ impl Member {
 
     /// Whether leaf and chain are the same; the key then is.
     pub(super) fn is_same_as(&self, other: &Member) -> bool {
-        let same_chain = || self.chain.iter().eq(other.chain.iter());
         self.key_type == other.key_type
-            && self.fingerprint == other.fingerprint
-            && (Rc::ptr_eq(&self.chain, &other.chain) || same_chain())
+            && self.fingerprint() == other.fingerprint()
+            && self.chain.digest == other.chain.digest
+    }
+
+    /// `None` when nothing can be said of others: what signed itself is judged by other rules.
+    pub(crate) fn security_class(&self) -> Option<SecurityClass> {
+        if self.chain().is_empty() {
+            return None;
+        }
+        Some(SecurityClass {
+            key_type: self.key_type,
+            bits: self.key().bits(),
+            security_bits: self.key().security_bits(),
+            signature_algorithm: self.leaf.signature_algorithm()?,
+            chain: self.chain.digest,
+        })
     }
 
     pub(super) fn names(&self) -> &Names {
-        &self.names
+        self.leaf.names()
     }
 
     /// SHA-256 of the leaf's DER.
     pub(crate) fn fingerprint(&self) -> &[u8; 32] {
-        &self.fingerprint
+        self.leaf.fingerprint()
     }
 
     /// Seconds since the epoch, as `not_after`.
     pub(crate) fn not_before(&self) -> i64 {
-        self.not_before
+        self.leaf.not_before()
     }
 
     pub(crate) fn not_after(&self) -> i64 {
-        self.not_after
+        self.leaf.not_after()
     }
 
     pub(crate) fn expired_at(&self, now: i64) -> bool {
-        now > self.not_after
+        now > self.not_after()
     }
 
     pub(crate) fn not_yet_valid_at(&self, now: i64) -> bool {
-        now < self.not_before
+        now < self.not_before()
     }
 }
 
 /// The leaf, which is the first, and its chain.
-fn certificates(blocks: &[Block<'_>], chains: &mut ChainCache) -> Result<(X509, Chain), SetError> {
+fn certificates(blocks: &[Block<'_>], parser: &mut Parser) -> Result<(X509, Rc<Chain>), SetError> {
     let blocks = blocks.iter().filter(|block| block.kind == Kind::Certificate);
     let ders = blocks.map(Block::der).collect::<Result<Vec<_>, _>>()?;
     let (leaf, chain) = ders.split_first().ok_or(SetError::NoCertificate)?;
-    let leaf = X509::from_der(leaf).map_err(SetError::certificate)?;
-    let chain = chains.checked(&leaf, chain)?;
+    let leaf = parser.undecoded.certificate(leaf).map_err(SetError::certificate)?;
+    let chain = parser.chains.checked(&leaf, chain)?;
     Ok((leaf, chain))
-}
-
-fn seconds(epoch: &Asn1TimeRef, time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
-    let since = epoch.diff(time)?;
-    Ok(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }

@@ -46,14 +46,23 @@ impl Names {
         Names(names.into_boxed_str())
     }
 
+    /// As `of()`, of a leaf whose DER is at hand too.
+    pub(super) fn of_both(leaf: &X509Ref, der: &[u8]) -> Names {
+        sans::dns_names(der).map_or_else(|| Names::of(leaf), Names::of_dns)
+    }
+
     /// As `of()`, of a leaf that was checked before: its key is not looked at, if that can be helped.
     pub(super) fn of_der(leaf: &[u8]) -> Result<Names, ErrorStack> {
-        let Some(dns) = sans::dns_names(leaf) else {
-            return X509::from_der(leaf).map(|leaf| Names::of(&leaf));
-        };
+        match sans::dns_names(leaf) {
+            Some(dns) => Ok(Names::of_dns(dns)),
+            None => X509::from_der(leaf).map(|leaf| Names::of(&leaf)),
+        }
+    }
+
+    fn of_dns(dns: Vec<&[u8]>) -> Names {
         let names = dns.into_iter().filter_map(normal);
         let lines = names.fold(String::new(), |lines, name| lines + name.as_str() + "\n");
-        Ok(Names(lines.into_boxed_str()))
+        Names(lines.into_boxed_str())
     }
 
     /// How the names cover `name`, whose wildcard is `wildcard`.

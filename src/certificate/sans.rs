@@ -4,13 +4,9 @@
 //! names: for a hundred thousand sets at a start, that is the whole of the start. What is not
 //! entirely plain here is left to OpenSSL, so that both always say the same.
 
-/// Of the universal class (X.690), as they stand in a certificate (RFC 5280, section 4.1).
-const BOOLEAN: u8 = 0x01;
-const INTEGER: u8 = 0x02;
-const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+use super::der::{BOOLEAN, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 
+/// As they stand in a certificate (RFC 5280, section 4.1).
 const VERSION: u8 = 0xa0;
 const ISSUER_ID: u8 = 0x81;
 const SUBJECT_ID: u8 = 0x82;
@@ -63,45 +59,6 @@ fn alt_names(leaf: &[u8]) -> Option<&[u8]> {
         }
     }
     found
-}
-
-/// Elements with one byte for the tag and a definite length. All that is read is `None` when it is
-/// not of that form.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// Tag and content of the next; the inner `None` at the end.
-    fn element(&mut self) -> Option<Option<(u8, &'a [u8])>> {
-        let Some((tag, rest)) = self.0.split_first() else { return Some(None) };
-        const MANY_BYTES: u8 = 0x1f;
-        if tag & MANY_BYTES == MANY_BYTES {
-            return None;
-        }
-        let (length, rest) = match rest {
-            [length @ 0..=0x7f, rest @ ..] => (usize::from(*length), rest),
-            [0x81, length, rest @ ..] => (usize::from(*length), rest),
-            [0x82, a, b, rest @ ..] => (usize::from(u16::from_be_bytes([*a, *b])), rest),
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Some((*tag, content)))
-    }
-
-    fn next(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.element()?.and_then(|(is, content)| (is == tag).then_some(content))
-    }
-
-    /// Skips one that may be left out.
-    fn next_if(&mut self, tag: u8) -> Option<()> {
-        if self.0.first() == Some(&tag) { self.next(tag).map(drop) } else { Some(()) }
-    }
-
-    /// The next, after which there is nothing.
-    fn only(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let content = self.next(tag)?;
-        self.0.is_empty().then_some(content)
-    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,17 @@ use super::*;
 use crate::record::{KeyType, Source};
 
 fn check(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Member, MemberError> {
+    check_with(certificate_pem, key_pem, &mut Parser::new())
+}
+
+fn check_with(
+    certificate_pem: &[u8],
+    key_pem: &[u8],
+    parser: &mut Parser,
+) -> Result<Member, MemberError> {
     let passwords = &Passwords::default();
     let input = MemberInput { certificate_pem, key_pem, passwords };
-    let result = Member::check(&input, &mut Parser::new());
+    let result = Member::check(&input, parser);
     assert_no_errors();
     result
 }
@@ -390,11 +398,14 @@ fn how_long_a_set_takes() {
     let mut parser = Parser::new();
     for key in [p256(), rsa()] {
         let (cert, key) = pair(&key, &Leaf::default());
-        let set = CertificateSet::new(vec![check(&cert, &key).unwrap()]).unwrap();
+        let mut new =
+            || CertificateSet::new(vec![check_with(&cert, &key, &mut parser).unwrap()]).unwrap();
+        let (set, name) = (new(), server_name("www.a.test"));
         let record = set.to_record(Source::Lazy, [0; 16]).unwrap();
-        let name = server_name("www.a.test");
-        let from_pem = cpu_time(500, || drop(check(&cert, &key).unwrap()));
-        let to_record = cpu_time(500, || drop(set.to_record(Source::Lazy, [0; 16]).unwrap()));
+        let check = cpu_time(500, || drop(new()));
+        let recorded = cpu_time(500, || {
+            drop(new().to_record(Source::Lazy, [0; 16]).unwrap());
+        });
         // Another set holds the chain, as for most names of a site.
         let _held = CertificateSet::from_record(&record, &mut parser).unwrap();
         let from_record = cpu_time(2_000, || {
@@ -403,9 +414,56 @@ fn how_long_a_set_takes() {
         let leaf = cpu_time(2_000, || drop(X509::from_der(&record.members[0].leaf).unwrap()));
         let covers = cpu_time(10_000, || assert!(!std::hint::black_box(&set).covers(&name)));
         println!(
-            "{:?}: check {from_pem:.0} us, to_record {to_record:.0}, from_record \
+            "{:?}: check {check:.0} us, with to_record {recorded:.0}, from_record \
              {from_record:.1} (X509 alone {leaf:.1}), covers {covers:.2}",
             set.members()[0].key_type()
         );
     }
+}
+
+/// What a key was read from is recorded where a record can have it; else what OpenSSL makes of it.
+#[test]
+fn keys_are_recorded_as_bare_pkcs8() {
+    let key = p256();
+    let (cert, _) = pair(&key, &Leaf::default());
+    let der = key.private_key_to_pkcs8().unwrap();
+    // An attribute of no meaning (RFC 5208, section 5), and something behind it all.
+    let mut with_attributes = der.clone();
+    with_attributes.extend([0xa0, 0x00]);
+    with_attributes[2] += 2;
+    let with_more = [&*der, b"more"].concat();
+    let sec1 = key.ec_key().unwrap().private_key_to_der().unwrap();
+    for (label, read) in [
+        ("PRIVATE KEY", &der),
+        ("PRIVATE KEY", &with_attributes),
+        ("PRIVATE KEY", &with_more),
+        ("EC PRIVATE KEY", &sec1),
+    ] {
+        let pem = format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            openssl::base64::encode_block(read)
+        );
+        let Ok(member) = check(&cert, pem.as_bytes()) else {
+            assert_eq!(read, &with_more);
+            continue;
+        };
+        let set = CertificateSet::new(vec![member]).unwrap();
+        // The second time there is nothing left to be recorded as it was.
+        for _ in 0..2 {
+            let record = set.to_record(Source::Lazy, [0; 16]).unwrap();
+            assert_eq!(*record.members[0].key, der, "{label}");
+        }
+        assert!(set.members()[0].clone().leaf().unwrap().public_key().unwrap().public_eq(&key));
+    }
+}
+
+#[test]
+fn a_class_is_what_the_security_level_looks_at() {
+    let class = |key: &PKeyRef<Private>, sans: &[&str]| {
+        let set = set(key, &Leaf { sans, ..Leaf::default() });
+        set.members()[0].security_class().unwrap()
+    };
+    assert!(class(&p256(), &["a.test"]) == class(&p256(), &["b.test", "c.test"]));
+    assert!(class(&p256(), &["a.test"]) != class(&rsa(), &["a.test"]));
+    assert!(class(&p256(), &["a.test"]) != class(&ec(Nid::SECP384R1), &["a.test"]));
 }

@@ -1,24 +1,34 @@
-//! Private keys from DER at the price of the DER: one OpenSSL decoder per key type, set up once.
+//! Keys from DER at the price of the DER: one OpenSSL decoder per key type, set up once.
 //!
-//! `d2i_PrivateKey(3)` fetches its decoders and tries them in turn at each call; a decoder that is
-//! kept has that behind it.
+//! `d2i_PrivateKey(3)` and `d2i_PUBKEY(3)` fetch their decoders and try them in turn at each call; a
+//! decoder that is kept has that behind it.
 
 use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
 
 use foreign_types::ForeignType;
 use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{PKey, Private, Public};
 use openssl_sys as ossl;
 
 use crate::record::KeyType;
 
-/// `EVP_PKEY_KEYPAIR`: `OSSL_KEYMGMT_SELECT_ALL_PARAMETERS`, `_PUBLIC_KEY` and `_PRIVATE_KEY`.
-const EVP_PKEY_KEYPAIR: c_int = 0x84 | 0x02 | 0x01;
+/// `EVP_PKEY_PUBLIC_KEY`: `OSSL_KEYMGMT_SELECT_ALL_PARAMETERS` and `_PUBLIC_KEY`.
+const EVP_PKEY_PUBLIC_KEY: c_int = 0x84 | 0x02;
+/// `EVP_PKEY_KEYPAIR`: that and `OSSL_KEYMGMT_SELECT_PRIVATE_KEY`.
+const EVP_PKEY_KEYPAIR: c_int = EVP_PKEY_PUBLIC_KEY | 0x01;
 
 /// Decodes keys of all types. Used by one thread; each worker has its own.
 pub(crate) struct KeyDecoder {
-    decoders: [State; KeyType::COUNT],
+    private: Decoders,
+    public: Decoders,
+}
+
+/// For one structure: a decoder for each key type.
+struct Decoders {
+    structure: &'static CStr,
+    selection: c_int,
+    states: [State; KeyType::COUNT],
 }
 
 enum State {
@@ -30,7 +40,10 @@ enum State {
 
 impl KeyDecoder {
     pub(crate) fn new() -> KeyDecoder {
-        KeyDecoder { decoders: [const { State::Unused }; KeyType::COUNT] }
+        KeyDecoder {
+            private: Decoders::new(c"PrivateKeyInfo", EVP_PKEY_KEYPAIR),
+            public: Decoders::new(c"SubjectPublicKeyInfo", EVP_PKEY_PUBLIC_KEY),
+        }
     }
 
     /// The key in a PKCS #8 PrivateKeyInfo that is not encrypted. A key of another type than
@@ -40,15 +53,45 @@ impl KeyDecoder {
         key_type: KeyType,
         der: &[u8],
     ) -> Result<PKey<Private>, ErrorStack> {
-        let Some(state) = self.decoders.get_mut(key_type as usize - 1) else {
-            return decode_slowly(der);
+        let Some(decoder) = self.private.decoder(key_type) else { return decode_slowly(der) };
+        let key = decoder.decode(der);
+        overwrite_freed_copy(der.len());
+        // SAFETY: EVP_PKEY_KEYPAIR was selected, so it has the private part; the reference is ours.
+        key.map(|key| unsafe { PKey::from_ptr(key.as_ptr()) })
+    }
+
+    /// The key in a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7), as `decode()`.
+    pub(crate) fn decode_public(
+        &mut self,
+        key_type: KeyType,
+        der: &[u8],
+    ) -> Result<PKey<Public>, ErrorStack> {
+        let Some(decoder) = self.public.decoder(key_type) else {
+            let key = PKey::public_key_from_der(der);
+            drop(ErrorStack::get());
+            return key;
         };
+        // SAFETY: the reference is ours.
+        decoder.decode(der).map(|key| unsafe { PKey::from_ptr(key.as_ptr()) })
+    }
+}
+
+impl Decoders {
+    fn new(structure: &'static CStr, selection: c_int) -> Decoders {
+        let states = [const { State::Unused }; KeyType::COUNT];
+        Decoders { structure, selection, states }
+    }
+
+    /// Made when it is first asked for.
+    fn decoder(&mut self, key_type: KeyType) -> Option<&mut Decoder> {
+        let state = self.states.get_mut(key_type as usize - 1)?;
         if let State::Unused = state {
-            *state = Decoder::new(name(key_type)).map_or(State::Unavailable, State::Ready);
+            let decoder = Decoder::new(name(key_type), self.structure, self.selection);
+            *state = decoder.map_or(State::Unavailable, State::Ready);
         }
         match state {
-            State::Ready(decoder) => decoder.decode(der),
-            State::Unused | State::Unavailable => decode_slowly(der),
+            State::Ready(decoder) => Some(decoder),
+            State::Unused | State::Unavailable => None,
         }
     }
 }
@@ -87,7 +130,7 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(name: &'static CStr) -> Option<Decoder> {
+    fn new(name: &'static CStr, structure: &'static CStr, selection: c_int) -> Option<Decoder> {
         let slot = NonNull::from(Box::leak(Box::new(ptr::null_mut())));
         // SAFETY: the strings are static, so they outlive the context, which keeps the pointers to
         // the first two. The slot lives until Drop has freed the context. NULL asks for the
@@ -96,9 +139,9 @@ impl Decoder {
             ossl::OSSL_DECODER_CTX_new_for_pkey(
                 slot.as_ptr(),
                 c"DER".as_ptr(),
-                c"PrivateKeyInfo".as_ptr(),
+                structure.as_ptr(),
                 name.as_ptr(),
-                EVP_PKEY_KEYPAIR,
+                selection,
                 ptr::null_mut(),
                 ptr::null(),
             )
@@ -115,26 +158,33 @@ impl Decoder {
         (count > 0).then_some(decoder)
     }
 
-    fn decode(&mut self, der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    /// A reference to the key, which is the caller's.
+    fn decode(&mut self, der: &[u8]) -> Result<NonNull<ossl::EVP_PKEY>, ErrorStack> {
         let mut data = der.as_ptr();
         let mut len = der.len();
         // SAFETY: the context and its slot are owned (`new`); OpenSSL reads `len` bytes at `data`
         // during the call only and moves `data` within them.
         let done =
             unsafe { ossl::OSSL_DECODER_from_data(self.ctx.as_ptr(), &mut data, &mut len) } == 1;
-        overwrite_freed_copy(der.len());
-        let key = self.take();
+        if !done {
+            self.free_slot();
+        }
         let errors = ErrorStack::get();
-        key.filter(|_| done).ok_or(errors)
+        self.take().ok_or(errors)
     }
 
-    /// What OpenSSL put into the slot, also when it then failed.
-    fn take(&mut self) -> Option<PKey<Private>> {
+    /// What OpenSSL put into the slot, with the one reference to it.
+    fn take(&mut self) -> Option<NonNull<ossl::EVP_PKEY>> {
         // SAFETY: the slot is owned and live, and nobody else accesses it between calls of OpenSSL.
-        let key = unsafe { self.slot.as_ptr().replace(ptr::null_mut()) };
-        // SAFETY: the decoder gives its one reference away; the slot no longer has it. It has the
-        // private part, as EVP_PKEY_KEYPAIR was selected.
-        (!key.is_null()).then(|| unsafe { PKey::from_ptr(key) })
+        NonNull::new(unsafe { self.slot.as_ptr().replace(ptr::null_mut()) })
+    }
+
+    /// OpenSSL may have put something there before it failed.
+    fn free_slot(&mut self) {
+        if let Some(key) = self.take() {
+            // SAFETY: the slot had the one reference.
+            unsafe { ossl::EVP_PKEY_free(key.as_ptr()) }
+        }
     }
 }
 
@@ -153,7 +203,7 @@ fn overwrite_freed_copy(der_len: usize) {
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        drop(self.take());
+        self.free_slot();
         // SAFETY: both are owned and used no more; the context, which points to the slot, goes
         // first.
         unsafe {
@@ -225,7 +275,7 @@ mod tests {
 
     /// Each key that OpenSSL made was taken: once, and with its one reference.
     fn assert_slots_are_empty(decoder: &KeyDecoder) {
-        for state in &decoder.decoders {
+        for state in decoder.private.states.iter().chain(&decoder.public.states) {
             if let State::Ready(decoder) = state {
                 // SAFETY: the slot is live for as long as the decoder.
                 assert!(unsafe { *decoder.slot.as_ptr() }.is_null());
@@ -245,10 +295,18 @@ mod tests {
                 assert!(key.public_eq(&expected), "{key_type:?}");
                 assert_eq!(key.id(), expected.id());
                 assert_eq!(key.private_key_to_pkcs8().unwrap(), *der, "{key_type:?}");
+                let public = key.public_key_to_der().unwrap();
+                let key = decoder.decode_public(*key_type, &public).unwrap();
+                assert_no_errors();
+                assert!(key.public_eq(&expected), "{key_type:?}");
+                assert!(decoder.decode_public(*key_type, &public[..public.len() - 1]).is_err());
+                assert_no_errors();
                 assert_slots_are_empty(&decoder);
             }
         }
-        assert!(decoder.decoders.iter().all(|d| matches!(d, State::Ready(_))));
+        for decoders in [&decoder.private, &decoder.public] {
+            assert!(decoders.states.iter().all(|state| matches!(state, State::Ready(_))));
+        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(crate) enum Alert {
 
 /// What one key type of a set is installed with.
 pub(crate) struct Installable<'a> {
-    pub(crate) leaf: &'a X509Ref,
+    /// `None` when it could not be had.
+    pub(crate) leaf: Option<&'a X509Ref>,
     pub(crate) key: &'a PKeyRef<Private>,
     pub(crate) chain: &'a StackRef<X509>,
 }
@@ -165,9 +166,13 @@ impl Handshake {
             ossl::SSL_certs_clear(ssl);
             ossl::SSL_set_cert_cb(ssl, None, ptr::null_mut());
             for member in set {
+                let Some(leaf) = member.leaf else {
+                    ossl::SSL_certs_clear(ssl);
+                    return Err(ErrorStack::get());
+                };
                 let done = ossl::SSL_use_cert_and_key(
                     ssl,
-                    member.leaf.as_ptr(),
+                    leaf.as_ptr(),
                     member.key.as_ptr(),
                     member.chain.as_ptr().cast(),
                     1,

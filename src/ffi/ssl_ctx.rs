@@ -152,9 +152,13 @@ impl Trial {
         // (SSL_use_cert_and_key(3)), which SSL_certs_clear() releases.
         unsafe {
             for member in set {
+                let Some(leaf) = member.leaf else {
+                    result = Err(ErrorStack::get());
+                    break;
+                };
                 let done = ossl::SSL_use_cert_and_key(
                     ssl,
-                    member.leaf.as_ptr(),
+                    leaf.as_ptr(),
                     member.key.as_ptr(),
                     member.chain.as_ptr().cast(),
                     1,

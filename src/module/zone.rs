@@ -1,6 +1,7 @@
 //! A zone: its configuration, and what a process keeps of it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ptr::NonNull;
@@ -15,7 +16,7 @@ use once_cell::unsync::OnceCell;
 use super::conf::MainConf;
 use super::state::StateConf;
 use super::zone_init::Pending;
-use crate::certificate::CertificateSet;
+use crate::certificate::{CertificateSet, Member, SecurityClass};
 use crate::ffi::clock;
 use crate::ffi::handshake::Installable;
 use crate::ffi::log::{Level, Log};
@@ -58,6 +59,31 @@ pub(super) struct ZoneConf {
 struct SecurityLevel {
     context: Context,
     trial: OnceCell<Trial>,
+    /// What was accepted, for others of the kind.
+    accepted: RefCell<HashSet<SecurityClass>>,
+}
+
+/// So many keys, signatures and chains are remembered as good enough.
+const MAX_ACCEPTED: usize = 256;
+
+impl SecurityLevel {
+    fn new(context: Context) -> SecurityLevel {
+        SecurityLevel { context, trial: OnceCell::new(), accepted: RefCell::default() }
+    }
+
+    /// Whether all of these were accepted before.
+    fn has_accepted(&self, classes: Option<&[SecurityClass]>) -> bool {
+        let accepted = self.accepted.borrow();
+        classes.is_some_and(|classes| classes.iter().all(|class| accepted.contains(class)))
+    }
+
+    fn note_accepted(&self, classes: Option<&[SecurityClass]>) {
+        let mut accepted = self.accepted.borrow_mut();
+        if accepted.len() >= MAX_ACCEPTED {
+            accepted.clear();
+        }
+        accepted.extend(classes.into_iter().flatten().cloned());
+    }
 }
 
 impl ZoneConf {
@@ -91,7 +117,7 @@ impl ZoneConf {
         let level = context.security_level();
         let mut levels = self.levels.borrow_mut();
         if !levels.iter().any(|known| known.context.security_level() == level) {
-            levels.push(SecurityLevel { context, trial: OnceCell::new() });
+            levels.push(SecurityLevel::new(context));
         }
     }
 
@@ -235,7 +261,11 @@ impl Host for ZoneHost<'_> {
     }
 
     fn accepts(&self, set: &CertificateSet) -> Result<(), String> {
+        let classes: Option<Vec<_>> = set.members().iter().map(Member::security_class).collect();
         for level in self.zone.levels.borrow().iter() {
+            if level.has_accepted(classes.as_deref()) {
+                continue;
+            }
             let members = set.members().iter().map(|m| Installable {
                 leaf: m.leaf(),
                 key: m.key(),
@@ -243,6 +273,7 @@ impl Host for ZoneHost<'_> {
             });
             let trial = level.trial.get_or_try_init(|| level.context.trial());
             trial.and_then(|trial| trial.accepts(members)).map_err(|e| reason(&e))?;
+            level.note_accepted(classes.as_deref());
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, PKeyRef};
+use openssl::pkey::{PKey, PKeyRef, Private};
 use openssl::symm::Cipher;
 
-use super::super::test_support::*;
+use super::super::test_support::{Leaf, *};
 use super::super::{Cover, encoding::names_of_leaves};
 use super::*;
 use crate::record::{Record, Source};
@@ -85,7 +85,7 @@ fn each_leaf_has_its_key() {
     let (ec, rsa) = (ec(Nid::SECP384R1), rsa());
     let set = parse(&[&pkcs8(&ec), &pkcs8(&rsa), &leaf(&rsa), &leaf(&ec)]).unwrap();
     for member in set.members() {
-        assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
+        assert!(member.key().public_eq(&member.leaf().unwrap().public_key().unwrap()));
     }
     let record = set.to_record(Source::Lazy, [0; 16]).unwrap();
     let again = CertificateSet::from_record(&record, &mut Parser::new()).unwrap();

@@ -57,7 +57,7 @@ fn assert_read_whole(files: &TestFiles, generations: &Generations, swap: impl Fn
 fn assert_not_mixed(files: &TestFiles) {
     if let Ok(set) = files.check() {
         let member = &set.members()[0];
-        assert!(member.key().public_eq(&member.leaf().public_key().unwrap()));
+        assert!(member.key().public_eq(&member.leaf().unwrap().public_key().unwrap()));
     }
 }
 

@@ -1,0 +1,149 @@
+//! What OpenSSL knows of an EC key. Asked for one by one: a key that is taken apart as a whole
+//! (`EVP_PKEY_get1_EC_KEY(3)`) holds a second copy of itself from then on.
+
+use std::ffi::{CStr, c_int};
+use std::ptr;
+
+use foreign_types::ForeignType;
+use foreign_types::ForeignTypeRef;
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroup, EcPoint};
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::pkey::{PKeyRef, Private};
+use openssl_sys as ossl;
+
+/// Of a point on the largest curve, not compressed: P-521 has 133, sect571 145.
+const LARGEST_POINT: usize = 256;
+const LONGEST_CURVE_NAME: usize = 80;
+
+/// Curves by their names, as long as the value lives: making one takes as long as using it.
+#[derive(Default)]
+pub(crate) struct Curves(Vec<EcGroup>);
+
+impl Curves {
+    fn named(&mut self, nid: Nid) -> Result<&EcGroup, ErrorStack> {
+        let known = self.0.iter().position(|group| group.curve_name() == Some(nid));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.0.push(EcGroup::from_curve_name(nid)?);
+                self.0.len() - 1
+            }
+        };
+        self.0.get(at).ok_or_else(ErrorStack::get)
+    }
+}
+
+/// Whether the curve of a key was spelt out where it was read from, and not named.
+pub(crate) fn has_explicit_parameters(key: &PKeyRef<Private>) -> Result<bool, ErrorStack> {
+    let mut value: c_int = 0;
+    // SAFETY: the key is live, the name a string; one int is written.
+    let done = unsafe {
+        ossl::EVP_PKEY_get_int_param(key.as_ptr(), c"decoded-from-explicit".as_ptr(), &mut value)
+    };
+    if done == 1 { Ok(value != 0) } else { Err(ErrorStack::get()) }
+}
+
+/// Whether the public half of a key is that of its private half (as `ossl_ec_key_pairwise_check()`
+/// of OpenSSL, which comes only with a check of all else that takes five times as long).
+pub(crate) fn halves_match(
+    key: &PKeyRef<Private>,
+    curves: &mut Curves,
+) -> Result<bool, ErrorStack> {
+    let group = curves.named(curve(key)?)?;
+    let private = private_half(key)?;
+    let mut ctx = BigNumContext::new()?;
+    let mut expected = EcPoint::new(group)?;
+    expected.mul_generator2(group, &private.0, &mut ctx)?;
+    let mut buffer = [0; LARGEST_POINT];
+    let public = EcPoint::from_bytes(group, public_half(key, &mut buffer)?, &mut ctx)?;
+    expected.eq(group, &public, &mut ctx)
+}
+
+fn curve(key: &PKeyRef<Private>) -> Result<Nid, ErrorStack> {
+    let mut name = [0; LONGEST_CURVE_NAME];
+    let mut len = 0;
+    // SAFETY: at most so many bytes are written, with a NUL at the end.
+    let nid = unsafe {
+        let done =
+            ossl::EVP_PKEY_get_group_name(key.as_ptr(), name.as_mut_ptr(), name.len(), &mut len);
+        if done != 1 {
+            return Err(ErrorStack::get());
+        }
+        ossl::OBJ_txt2nid(CStr::from_ptr(name.as_ptr()).as_ptr())
+    };
+    Ok(Nid::from_raw(nid))
+}
+
+/// A number that is wiped when it is dropped.
+struct Secret(BigNum);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn private_half(key: &PKeyRef<Private>) -> Result<Secret, ErrorStack> {
+    let mut number = ptr::null_mut();
+    // SAFETY: the key is live, the name a string; OpenSSL makes the number, and it is ours.
+    unsafe {
+        if ossl::EVP_PKEY_get_bn_param(key.as_ptr(), c"priv".as_ptr(), &mut number) != 1 {
+            return Err(ErrorStack::get());
+        }
+        Ok(Secret(BigNum::from_ptr(number)))
+    }
+}
+
+fn public_half<'a>(
+    key: &PKeyRef<Private>,
+    buffer: &'a mut [u8; LARGEST_POINT],
+) -> Result<&'a [u8], ErrorStack> {
+    let mut len = 0;
+    // SAFETY: at most so many bytes are written.
+    let done = unsafe {
+        ossl::EVP_PKEY_get_octet_string_param(
+            key.as_ptr(),
+            c"pub".as_ptr(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            &mut len,
+        )
+    };
+    if done == 1 { Ok(buffer.get(..len).unwrap_or_default()) } else { Err(ErrorStack::get()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::test_support::ec;
+    use openssl::pkey::PKey;
+
+    /// A key with the private half of `private`, as DER that OpenSSL takes.
+    fn of_two(private: &PKeyRef<Private>, public: &PKeyRef<Private>) -> PKey<Private> {
+        let der = private.private_key_to_pkcs8().unwrap();
+        let public = public.ec_key().unwrap();
+        let mut ctx = BigNumContext::new().unwrap();
+        let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
+        let point = public.public_key().to_bytes(public.group(), form, &mut ctx).unwrap();
+        let mut mixed = der[..der.len() - point.len()].to_vec();
+        mixed.extend(point);
+        PKey::private_key_from_pkcs8(&mixed).unwrap()
+    }
+
+    #[test]
+    fn halves() {
+        let mut curves = Curves::default();
+        for nid in [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1, Nid::SECP256K1] {
+            let (one, other) = (ec(nid), ec(nid));
+            for _ in 0..2 {
+                assert!(halves_match(&one, &mut curves).unwrap());
+                assert!(!halves_match(&of_two(&one, &other), &mut curves).unwrap());
+            }
+            assert!(!has_explicit_parameters(&of_two(&one, &one)).unwrap());
+        }
+        assert_eq!(curves.0.len(), 4);
+        assert!(ErrorStack::get().errors().is_empty());
+    }
+}
