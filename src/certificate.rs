@@ -28,6 +28,7 @@ pub(crate) mod test_support;
 #[allow(unused_imports)]
 pub(crate) use bundle::MAX_NAMES;
 use chain::ChainCache;
+pub(crate) use chain::LeafLink;
 #[allow(unused_imports)]
 pub(crate) use encoding::names_of_leaves;
 use error::EmptyErrorQueue;

@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use MIME::Base64;
 use Test::More;
 use Test::SharedCert;
 
@@ -88,7 +89,7 @@ is($t->clear('?name=example.com')->{status}, 409, 'that of a name too');
 
 my $new = issue('example.com', san => ['example.com', 'new.example.com']);
 $t->ca('intermediate', issuer => 'root');
-my $late = issue('late.test', issuer => 'intermediate');
+my $late = issue('late.test', issuer => 'root');
 is(served('example.com'), $apex->{serial}, 'not before the reload');
 gone('rsa.test');
 ok($t->reload(), 'reload');
@@ -131,6 +132,23 @@ is(served('late.test'), $late->{serial}, 'P3: the last good still');
 $late = issue('late.test');
 ok($t->reload(), 'good again');
 is(served('late.test'), $late->{serial}, 'and served');
+
+# overwritten halfway, with what is of the same length: only the signature tells, and only where
+# something better serves it is asked
+
+$late = issue('late.test', issuer => 'intermediate');
+ok($t->reload(), 'with a chain');
+my ($leaf) = $late->{cert} =~ /CERTIFICATE-----\n(.*?)-----END/s;
+my $der = decode_base64($leaf);
+substr($der, -1) ^= "\1";
+my $torn = encode_base64($der) =~ s/\n//gr =~ s/(.{64})/$1\n/gr;
+write_root("$d/live/late.test/fullchain.pem",
+	$late->{cert} =~ s/(CERTIFICATE-----\n).*?(\n-----END)/$1$torn$2/sr);
+sleep 3;
+ok($t->reload(), 'a signature that is no longer good');
+is(served('late.test'), $late->{serial}, 'P3: the last good');
+like(($t->log_lines(qr/\[warn\].*"late.test"/))[-1], qr/chain is out of order.*last good/,
+	'with the reason');
 
 $t->done();
 

@@ -6,6 +6,7 @@
 use openssl::x509::{X509, X509VerifyResult};
 use zeroize::Zeroizing;
 
+use super::chain::LeafLink;
 use super::error::{EmptyErrorQueue, SetError};
 use super::key::{self, Key, PublicKey};
 use super::leaf::Leaf;
@@ -132,7 +133,7 @@ fn member(run: &[Certificate<'_>], parser: &mut Parser) -> Result<Member, SetErr
     let (key, public) = leaf.key.as_ref().ok_or(SetError::KeyMismatch)?;
     key::check_usable(&key.key.key, public, parser)?;
     let ders: Vec<&[u8]> = chain.iter().map(|certificate| certificate.der.as_slice()).collect();
-    let chain = parser.chains.checked(&leaf.x509, &ders)?;
+    let chain = parser.chains.checked(&leaf.x509, &ders, LeafLink::Signed)?;
     let leaf = Leaf::undecoded(&leaf.x509).map_err(SetError::certificate)?;
     Ok(Member::new(key.key_type, leaf, key.key.share(), chain))
 }

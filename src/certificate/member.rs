@@ -8,7 +8,7 @@ use openssl::x509::{X509, X509Ref};
 use zeroize::Zeroizing;
 
 use super::Parser;
-use super::chain::{Chain, Digest};
+use super::chain::{Chain, Digest, LeafLink};
 use super::error::{EmptyErrorQueue, SetError};
 use super::key::{self, Key, PublicKey};
 use super::leaf::Leaf;
@@ -26,6 +26,7 @@ pub(crate) struct MemberInput<'a> {
     pub(crate) key_pem: &'a [u8],
     /// For a key that is encrypted.
     pub(crate) passwords: &'a Passwords,
+    pub(crate) link: LeafLink,
 }
 
 /// Which of the two something is wrong with.
@@ -81,7 +82,8 @@ impl Member {
     ) -> Result<Member, MemberError> {
         let _queue = EmptyErrorQueue;
         let blocks = pem::blocks(input.certificate_pem).map_err(MemberError::certificate)?;
-        let (leaf, chain) = certificates(&blocks, parser).map_err(MemberError::certificate)?;
+        let (leaf, chain) =
+            certificates(&blocks, input.link, parser).map_err(MemberError::certificate)?;
         let public = PublicKey::of(&leaf, &mut parser.decoder).map_err(MemberError::certificate)?;
 
         let blocks = pem::blocks(input.key_pem).map_err(MemberError::key)?;
@@ -176,11 +178,15 @@ impl Member {
 }
 
 /// The leaf, which is the first, and its chain.
-fn certificates(blocks: &[Block<'_>], parser: &mut Parser) -> Result<(X509, Rc<Chain>), SetError> {
+fn certificates(
+    blocks: &[Block<'_>],
+    link: LeafLink,
+    parser: &mut Parser,
+) -> Result<(X509, Rc<Chain>), SetError> {
     let blocks = blocks.iter().filter(|block| block.kind == Kind::Certificate);
     let ders = blocks.map(Block::der).collect::<Result<Vec<_>, _>>()?;
     let (leaf, chain) = ders.split_first().ok_or(SetError::NoCertificate)?;
     let leaf = parser.undecoded.certificate(leaf).map_err(SetError::certificate)?;
-    let chain = parser.chains.checked(&leaf, chain)?;
+    let chain = parser.chains.checked(&leaf, chain, link)?;
     Ok((leaf, chain))
 }

@@ -20,7 +20,7 @@ fn check_with(
     parser: &mut Parser,
 ) -> Result<Member, MemberError> {
     let passwords = &Passwords::default();
-    let input = MemberInput { certificate_pem, key_pem, passwords };
+    let input = MemberInput { certificate_pem, key_pem, passwords, link: LeafLink::Signed };
     let result = Member::check(&input, parser);
     assert_no_errors();
     result
@@ -353,7 +353,7 @@ fn equal_chains_are_one() {
     let mut read = || {
         let (certificate_pem, key_pem) = &pair(&p256(), &Leaf::default());
         let passwords = &Passwords::default();
-        let input = MemberInput { certificate_pem, key_pem, passwords };
+        let input = MemberInput { certificate_pem, key_pem, passwords, link: LeafLink::Signed };
         let member = Member::check(&input, &mut parser).map_err(|bad| bad.error).unwrap();
         CertificateSet::new(vec![member]).unwrap()
     };
@@ -374,7 +374,8 @@ fn equal_chains_are_one() {
     let mixed = [leaf, ca().intermediate.to_pem().unwrap()].concat();
     let key = key.private_key_to_pem_pkcs8().unwrap();
     let passwords = &Passwords::default();
-    let input = MemberInput { certificate_pem: &mixed, key_pem: &key, passwords };
+    let input =
+        MemberInput { certificate_pem: &mixed, key_pem: &key, passwords, link: LeafLink::Signed };
     let error = Member::check(&input, &mut parser).err().unwrap().error;
     assert_eq!(error, SetError::WrongOrder);
 }
@@ -466,4 +467,25 @@ fn a_class_is_what_the_security_level_looks_at() {
     assert!(class(&p256(), &["a.test"]) == class(&p256(), &["b.test", "c.test"]));
     assert!(class(&p256(), &["a.test"]) != class(&rsa(), &["a.test"]));
     assert!(class(&p256(), &["a.test"]) != class(&ec(Nid::SECP384R1), &["a.test"]));
+}
+
+#[test]
+fn a_leaf_that_was_overwritten_halfway_has_no_good_signature() {
+    let key = p256();
+    let (cert, key_pem) = pair(&key, &Leaf::default());
+    let mut blocks = X509::stack_from_pem(&cert).unwrap();
+    let mut leaf = blocks.remove(0).to_der().unwrap();
+    *leaf.last_mut().unwrap() ^= 1;
+    let mut cert = X509::from_der(&leaf).unwrap().to_pem().unwrap();
+    cert.extend(blocks.remove(0).to_pem().unwrap());
+    let mut parser = Parser::new();
+    for (link, is_good) in
+        [(LeafLink::Signed, false), (LeafLink::Named, true), (LeafLink::Signed, false)]
+    {
+        let passwords = &Passwords::default();
+        let input = MemberInput { certificate_pem: &cert, key_pem: &key_pem, passwords, link };
+        let checked = Member::check(&input, &mut parser);
+        assert_eq!(checked.map(|_| ()).map_err(|bad| bad.error).is_ok(), is_good, "{link:?}");
+        assert_no_errors();
+    }
 }
