@@ -86,9 +86,11 @@ fn certificates<'a>(
             let der = block.der()?;
             let x509 = parser.undecoded.certificate(&der).map_err(SetError::certificate)?;
             // A certificate whose own key OpenSSL does not know is no leaf.
-            let public = PublicKey::of(&x509, &mut parser.decoder).ok();
+            let public = PublicKey::of(&x509).ok();
             let key = public.and_then(|public| {
-                let key = keys.iter().find(|k| k.key.key.public_eq(&public.key))?;
+                let decoder = &mut parser.decoder;
+                let is_its = |key: &&TypedKey| public.is_of(&key.key, decoder).unwrap_or_default();
+                let key = keys.iter().find(is_its)?;
                 Some((key, public))
             });
             Ok(Certificate { der, x509, key })

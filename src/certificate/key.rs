@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use once_cell::unsync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, PKeyRef, Private, Public};
 use openssl::sign::{Signer, Verifier};
@@ -9,7 +10,7 @@ use openssl::x509::X509Ref;
 use zeroize::Zeroizing;
 
 use super::Parser;
-use super::der::{INTEGER, OCTET_STRING, Reader, SEQUENCE};
+use super::der::{BIT_STRING, INTEGER, OCTET_STRING, Reader, SEQUENCE};
 use super::error::SetError;
 use super::passwords::Passwords;
 use super::pem::{Block, Kind};
@@ -53,19 +54,71 @@ impl Clone for Key {
     }
 }
 
-/// A certificate's public key.
+/// A certificate's public key; decoded when it takes OpenSSL to tell whose it is.
 pub(super) struct PublicKey {
     pub(super) key_type: KeyType,
-    pub(super) key: PKey<Public>,
+    /// SubjectPublicKeyInfo in DER.
+    info: Vec<u8>,
+    decoded: OnceCell<PKey<Public>>,
 }
 
 impl PublicKey {
     /// `leaf` need not have been decoded.
-    pub(super) fn of(leaf: &X509Ref, decoder: &mut KeyDecoder) -> Result<PublicKey, SetError> {
-        let (id, der) = subject_public_key(leaf).ok_or(SetError::UnsupportedKey)?;
+    pub(super) fn of(leaf: &X509Ref) -> Result<PublicKey, SetError> {
+        let (id, info) = subject_public_key(leaf).ok_or(SetError::UnsupportedKey)?;
         let key_type = key_type(id).ok_or(SetError::UnsupportedKey)?;
-        let key = decoder.decode_public(key_type, &der).map_err(SetError::certificate)?;
-        Ok(PublicKey { key_type, key })
+        Ok(PublicKey { key_type, info, decoded: OnceCell::new() })
+    }
+
+    /// Whether it is that of a private key.
+    pub(super) fn is_of(&self, key: &Key, decoder: &mut KeyDecoder) -> Result<bool, SetError> {
+        let pkcs8 = key.pkcs8.take();
+        let is_same = pkcs8.as_ref().is_some_and(|der| {
+            let own = EcPoint::of_private_key(der);
+            own.is_some() && own == EcPoint::of_public_key(&self.info)
+        });
+        key.pkcs8.set(pkcs8);
+        Ok(is_same || key.key.public_eq(self.decoded(decoder)?))
+    }
+
+    fn decoded(&self, decoder: &mut KeyDecoder) -> Result<&PKey<Public>, SetError> {
+        let decode = || decoder.decode_public(self.key_type, &self.info);
+        self.decoded.get_or_try_init(decode).map_err(SetError::certificate)
+    }
+}
+
+/// An EC key's public half as it stands in DER.
+#[derive(PartialEq, Eq)]
+struct EcPoint<'a> {
+    /// AlgorithmIdentifier: that it is an EC key, and the curve (RFC 5480, section 2.1.1).
+    algorithm: &'a [u8],
+    /// Behind the number of unused bits, which is 0.
+    point: &'a [u8],
+}
+
+impl<'a> EcPoint<'a> {
+    /// In a SubjectPublicKeyInfo.
+    fn of_public_key(info: &'a [u8]) -> Option<EcPoint<'a>> {
+        let mut info = Reader(Reader(info).only(SEQUENCE)?);
+        let algorithm = info.next(SEQUENCE)?;
+        let point = info.only(BIT_STRING)?.strip_prefix(&[0])?;
+        Some(EcPoint { algorithm, point })
+    }
+
+    /// In a PrivateKeyInfo with an ECPrivateKey that has it (RFC 5915, section 3).
+    fn of_private_key(pkcs8: &'a [u8]) -> Option<EcPoint<'a>> {
+        const PARAMETERS: u8 = 0xa0;
+        const PUBLIC_KEY: u8 = 0xa1;
+
+        let mut info = Reader(Reader(pkcs8).only(SEQUENCE)?);
+        info.next(INTEGER)?;
+        let algorithm = info.next(SEQUENCE)?;
+        let mut key = Reader(Reader(info.only(OCTET_STRING)?).only(SEQUENCE)?);
+        key.next(INTEGER)?;
+        key.next(OCTET_STRING)?;
+        key.next_if(PARAMETERS)?;
+        let point = Reader(key.only(PUBLIC_KEY)?).only(BIT_STRING)?.strip_prefix(&[0])?;
+        Some(EcPoint { algorithm, point })
     }
 }
 
@@ -102,7 +155,7 @@ pub(super) fn matching(
             },
             Kind::Certificate | Kind::Other => continue,
         };
-        if key.key.public_eq(&public.key) {
+        if public.is_of(&key, &mut parser.decoder)? {
             check_usable(&key.key, public, parser)?;
             return Ok(key);
         }
@@ -160,9 +213,10 @@ pub(super) fn check_usable(
             if ec::has_explicit_parameters(key).map_err(SetError::key)? {
                 return Err(SetError::UnsupportedKey);
             }
-            ec::halves_match(key, &mut parser.curves)
+            let point = EcPoint::of_public_key(&public.info).map_or(&[][..], |own| own.point);
+            ec::makes_point(key, point, &mut parser.curves)
         }
-        Some(_) => signs_for(key, &public.key),
+        Some(_) => signs_for(key, public.decoded(&mut parser.decoder)?),
     };
     match is_whole {
         Ok(true) => Ok(()),

@@ -84,7 +84,7 @@ impl Member {
         let blocks = pem::blocks(input.certificate_pem).map_err(MemberError::certificate)?;
         let (leaf, chain) =
             certificates(&blocks, input.link, parser).map_err(MemberError::certificate)?;
-        let public = PublicKey::of(&leaf, &mut parser.decoder).map_err(MemberError::certificate)?;
+        let public = PublicKey::of(&leaf).map_err(MemberError::certificate)?;
 
         let blocks = pem::blocks(input.key_pem).map_err(MemberError::key)?;
         let key =

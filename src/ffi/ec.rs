@@ -13,8 +13,6 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKeyRef, Private};
 use openssl_sys as ossl;
 
-/// Of a point on the largest curve, not compressed: P-521 has 133, sect571 145.
-const LARGEST_POINT: usize = 256;
 const LONGEST_CURVE_NAME: usize = 80;
 
 /// Curves by their names, as long as the value lives: making one takes as long as using it.
@@ -45,10 +43,12 @@ pub(crate) fn has_explicit_parameters(key: &PKeyRef<Private>) -> Result<bool, Er
     if done == 1 { Ok(value != 0) } else { Err(ErrorStack::get()) }
 }
 
-/// Whether the public half of a key is that of its private half (as `ossl_ec_key_pairwise_check()`
-/// of OpenSSL, which comes only with a check of all else that takes five times as long).
-pub(crate) fn halves_match(
+/// Whether the private half of a key makes a public half, which is encoded as in SEC 1, section 2.3.3
+/// (as `ossl_ec_key_pairwise_check()` of OpenSSL, which comes only with a check of all else that takes
+/// five times as long).
+pub(crate) fn makes_point(
     key: &PKeyRef<Private>,
+    point: &[u8],
     curves: &mut Curves,
 ) -> Result<bool, ErrorStack> {
     let group = curves.named(curve(key)?)?;
@@ -56,9 +56,8 @@ pub(crate) fn halves_match(
     let mut ctx = BigNumContext::new()?;
     let mut expected = EcPoint::new(group)?;
     expected.mul_generator2(group, &private.0, &mut ctx)?;
-    let mut buffer = [0; LARGEST_POINT];
-    let public = EcPoint::from_bytes(group, public_half(key, &mut buffer)?, &mut ctx)?;
-    expected.eq(group, &public, &mut ctx)
+    let point = EcPoint::from_bytes(group, point, &mut ctx)?;
+    expected.eq(group, &point, &mut ctx)
 }
 
 fn curve(key: &PKeyRef<Private>) -> Result<Nid, ErrorStack> {
@@ -96,52 +95,29 @@ fn private_half(key: &PKeyRef<Private>) -> Result<Secret, ErrorStack> {
     }
 }
 
-fn public_half<'a>(
-    key: &PKeyRef<Private>,
-    buffer: &'a mut [u8; LARGEST_POINT],
-) -> Result<&'a [u8], ErrorStack> {
-    let mut len = 0;
-    // SAFETY: at most so many bytes are written.
-    let done = unsafe {
-        ossl::EVP_PKEY_get_octet_string_param(
-            key.as_ptr(),
-            c"pub".as_ptr(),
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &mut len,
-        )
-    };
-    if done == 1 { Ok(buffer.get(..len).unwrap_or_default()) } else { Err(ErrorStack::get()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::certificate::test_support::ec;
-    use openssl::pkey::PKey;
 
-    /// A key with the private half of `private`, as DER that OpenSSL takes.
-    fn of_two(private: &PKeyRef<Private>, public: &PKeyRef<Private>) -> PKey<Private> {
-        let der = private.private_key_to_pkcs8().unwrap();
-        let public = public.ec_key().unwrap();
+    fn point(key: &PKeyRef<Private>) -> Vec<u8> {
+        let key = key.ec_key().unwrap();
         let mut ctx = BigNumContext::new().unwrap();
         let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
-        let point = public.public_key().to_bytes(public.group(), form, &mut ctx).unwrap();
-        let mut mixed = der[..der.len() - point.len()].to_vec();
-        mixed.extend(point);
-        PKey::private_key_from_pkcs8(&mixed).unwrap()
+        key.public_key().to_bytes(key.group(), form, &mut ctx).unwrap()
     }
 
     #[test]
-    fn halves() {
+    fn private_halves_and_points() {
         let mut curves = Curves::default();
         for nid in [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1, Nid::SECP256K1] {
             let (one, other) = (ec(nid), ec(nid));
             for _ in 0..2 {
-                assert!(halves_match(&one, &mut curves).unwrap());
-                assert!(!halves_match(&of_two(&one, &other), &mut curves).unwrap());
+                assert!(makes_point(&one, &point(&one), &mut curves).unwrap());
+                assert!(!makes_point(&one, &point(&other), &mut curves).unwrap());
+                assert!(makes_point(&one, b"", &mut curves).is_err());
             }
-            assert!(!has_explicit_parameters(&of_two(&one, &one)).unwrap());
+            assert!(!has_explicit_parameters(&one).unwrap());
         }
         assert_eq!(curves.0.len(), 4);
         assert!(ErrorStack::get().errors().is_empty());
