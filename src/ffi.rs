@@ -18,6 +18,8 @@ pub(crate) mod handshake;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod http;
 #[cfg(not(any(test, fuzzing)))]
+pub(crate) mod installable;
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) mod log;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod peer;

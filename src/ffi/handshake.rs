@@ -7,9 +7,7 @@ use foreign_types::ForeignTypeRef;
 use once_cell::sync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::{PKeyRef, Private};
-use openssl::stack::StackRef;
-use openssl::x509::{X509, X509Ref};
+use openssl::x509::X509Ref;
 use openssl_sys as ossl;
 
 use nginx_sys::{
@@ -17,6 +15,7 @@ use nginx_sys::{
     ngx_ssl_connection_index,
 };
 
+use super::installable::{Installable, install};
 use super::log::Log;
 use super::pool::keep_in_pool;
 
@@ -31,14 +30,6 @@ pub(crate) enum Alert {
     AccessDenied = 49,
     InternalError = 80,
     UnrecognizedName = 112,
-}
-
-/// What one key type of a set is installed with.
-pub(crate) struct Installable<'a> {
-    /// `None` when it could not be had.
-    pub(crate) leaf: Option<&'a X509Ref>,
-    pub(crate) key: &'a PKeyRef<Private>,
-    pub(crate) chain: &'a StackRef<X509>,
 }
 
 /// The ex_data index of an SSL under which our state of the handshake hangs. Without callbacks, so
@@ -158,32 +149,14 @@ impl Handshake {
         set: impl Iterator<Item = Installable<'a>>,
     ) -> Result<(), ErrorStack> {
         let ssl = self.ssl.as_ptr();
-        // SAFETY: the SSL is live. OpenSSL takes its own references to certificate, key and chain
-        // (SSL_use_cert_and_key(3)). Without SSL_certs_clear() a static certificate of another
-        // key type, or its compressed form, would stay beside ours; without clearing the
-        // certificate callback a variable or lua would replace ours.
+        // SAFETY: the SSL is live. Without SSL_certs_clear() a static certificate of another key
+        // type, or its compressed form, would stay beside ours; without clearing the certificate
+        // callback a variable or lua would replace ours.
         unsafe {
             ossl::SSL_certs_clear(ssl);
             ossl::SSL_set_cert_cb(ssl, None, ptr::null_mut());
-            for member in set {
-                let Some(leaf) = member.leaf else {
-                    ossl::SSL_certs_clear(ssl);
-                    return Err(ErrorStack::get());
-                };
-                let done = ossl::SSL_use_cert_and_key(
-                    ssl,
-                    leaf.as_ptr(),
-                    member.key.as_ptr(),
-                    member.chain.as_ptr().cast(),
-                    1,
-                );
-                if done != 1 {
-                    ossl::SSL_certs_clear(ssl);
-                    return Err(ErrorStack::get());
-                }
-            }
+            install(ssl, set)
         }
-        Ok(())
     }
 
     /// Refuses the handshake; NGINX logs it as rejected, at level info.

@@ -9,7 +9,7 @@ use openssl::hash::{Hasher, MessageDigest};
 use openssl::x509::X509Ref;
 use openssl_sys as ossl;
 
-use super::handshake::Installable;
+use super::installable::{Installable, install};
 
 /// The servername callback of OpenSSL.
 pub(crate) type ServerNameCallback =
@@ -147,29 +147,12 @@ impl Trial {
         set: impl Iterator<Item = Installable<'a>>,
     ) -> Result<(), ErrorStack> {
         let ssl = self.0.as_ptr();
-        let mut result = Ok(());
-        // SAFETY: the SSL is ours. OpenSSL takes its own references to certificate, key and chain
-        // (SSL_use_cert_and_key(3)), which SSL_certs_clear() releases.
-        unsafe {
-            for member in set {
-                let Some(leaf) = member.leaf else {
-                    result = Err(ErrorStack::get());
-                    break;
-                };
-                let done = ossl::SSL_use_cert_and_key(
-                    ssl,
-                    leaf.as_ptr(),
-                    member.key.as_ptr(),
-                    member.chain.as_ptr().cast(),
-                    1,
-                );
-                if done != 1 {
-                    result = Err(ErrorStack::get());
-                    break;
-                }
-            }
+        // SAFETY: the SSL is ours; SSL_certs_clear() releases what install() has put on it.
+        let result = unsafe {
+            let result = install(ssl, set);
             ossl::SSL_certs_clear(ssl);
-        }
+            result
+        };
         drop(ErrorStack::get());
         result
     }

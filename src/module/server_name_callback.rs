@@ -10,9 +10,9 @@ use openssl_sys::SSL;
 use super::boundary::{guard, panic_if_asked};
 use super::conf::{ServerConf, server_confs};
 use super::listeners::has_static;
-use super::zone::ZoneConf;
+use super::zone::{ZoneConf, installable, reason};
 use crate::ffi::clock;
-use crate::ffi::handshake::{Alert, Handshake, Installable, TLSEXT_ERR_ALERT_FATAL, TLSEXT_ERR_OK};
+use crate::ffi::handshake::{Alert, Handshake, TLSEXT_ERR_ALERT_FATAL, TLSEXT_ERR_OK};
 use crate::ffi::log::Level;
 use crate::handshakes::Ending;
 use crate::lookup::{Matched, Served, Status};
@@ -182,8 +182,7 @@ fn gives_way(handshake: &Handshake, served: &Served) -> bool {
 
 fn install(handshake: &Handshake, served: Served) -> Result<Outcome, Alert> {
     let members = served.parsed.set.offered_at(clock::unix_seconds());
-    let members = members.map(|m| Installable { leaf: m.leaf(), key: m.key(), chain: m.chain() });
-    let installed = handshake.install(members);
+    let installed = handshake.install(members.map(installable));
     handshake.clear_errors();
     match installed {
         Ok(()) => Ok(Outcome::Set {
@@ -198,7 +197,7 @@ fn install(handshake: &Handshake, served: Served) -> Result<Outcome, Alert> {
                     format_args!(
                         "SSL_use_cert_and_key() failed for certificate \"{}\" ({})",
                         served.parsed.info.name,
-                        super::zone::reason(&stack)
+                        reason(&stack)
                     ),
                 );
             }

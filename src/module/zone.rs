@@ -18,7 +18,7 @@ use super::state::StateConf;
 use super::zone_init::Pending;
 use crate::certificate::{CertificateSet, Member, SecurityClass};
 use crate::ffi::clock;
-use crate::ffi::handshake::Installable;
+use crate::ffi::installable::Installable;
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::SharedZone;
 use crate::ffi::ssl_ctx::{Context, Trial};
@@ -266,11 +266,7 @@ impl Host for ZoneHost<'_> {
             if level.has_accepted(classes.as_deref()) {
                 continue;
             }
-            let members = set.members().iter().map(|m| Installable {
-                leaf: m.leaf(),
-                key: m.key(),
-                chain: m.chain(),
-            });
+            let members = set.members().iter().map(installable);
             let trial = level.trial.get_or_try_init(|| level.context.trial());
             trial.and_then(|trial| trial.accepts(members)).map_err(|e| reason(&e))?;
             level.note_accepted(classes.as_deref());
@@ -310,6 +306,11 @@ impl ZoneHost<'_> {
             log.write(level, format_args!("{text}, zone \"{}\"", self.zone.name));
         }
     }
+}
+
+/// What a member is installed with.
+pub(super) fn installable(member: &Member) -> Installable<'_> {
+    Installable { leaf: member.leaf(), key: member.key(), chain: member.chain() }
 }
 
 /// OpenSSL's own word for what it refused.
