@@ -21,6 +21,9 @@ const CTRL_SET_CURRENT_CERT: c_int = 117;
 const CERT_SET_FIRST: i64 = 1;
 const CERT_SET_NEXT: i64 = 2;
 
+/// As long as NGINX's own: it is in each session ticket, which grows by 16 bytes with the whole digest.
+const SESSION_CONTEXT_LEN: usize = 20;
+
 /// A context that belongs to a server's configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Context(NonNull<ossl::SSL_CTX>);
@@ -69,10 +72,11 @@ impl Context {
         self.hash_certificates(&mut hasher)?;
         self.hash_client_cas(&mut hasher)?;
         let digest = hasher.finish()?;
-        // SAFETY: the context is live and copies the bytes: 32, as many as it can hold.
+        let id = digest.get(..SESSION_CONTEXT_LEN).unwrap_or(&digest);
+        // SAFETY: the context is live and copies the bytes, of which it can hold 32.
         let done = unsafe {
-            let len = digest.len() as c_uint;
-            ossl::SSL_CTX_set_session_id_context(self.as_ptr(), digest.as_ptr(), len)
+            let len = id.len() as c_uint;
+            ossl::SSL_CTX_set_session_id_context(self.as_ptr(), id.as_ptr(), len)
         };
         if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
     }
