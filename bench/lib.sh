@@ -7,18 +7,27 @@ NAMES=${NAMES:-1000}
 PORT=${PORT:-8743}
 ADDR=127.0.0.1:$PORT
 
-# Builds the load generator.
-prepare_tlsload() {
+# A directory for what is measured, which is gone at the end.
+prepare_directory() {
     DIR=$(mktemp -d)
     trap 'rm -rf "$DIR"' EXIT
+}
+
+# Builds the load generator.
+prepare_tlsload() {
+    prepare_directory
     cargo build --quiet --release --manifest-path "$ROOT/bench/tlsload/Cargo.toml"
     TLSLOAD=${CARGO_TARGET_DIR:-$ROOT/bench/tlsload/target}/release/tlsload
 }
 
-# Builds the load generator and makes the certificates: `n0.test` to `n$((NAMES-1)).test`, P-256,
-# each with the same intermediate.
+# Builds the load generator and makes the certificates.
 prepare() {
     prepare_tlsload
+    make_certificates
+}
+
+# `n0.test` to `n$((NAMES-1)).test`, P-256, each with the same intermediate.
+make_certificates() {
     mkdir -p "$DIR/certs"
     chmod 755 "$DIR" "$DIR/certs"
     (

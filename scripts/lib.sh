@@ -14,7 +14,7 @@ SYSTEM_PACKAGES=(gcc libc6-dev make pkg-config clang libclang-dev libssl-dev lib
     zlib1g-dev nginx nginx-dev)
 RUN_PACKAGES=(curl openssl)
 TEST_PACKAGES=(curl openssl ca-certificates perl libio-socket-ssl-perl libnginx-mod-http-lua
-    prometheus)
+    prometheus valgrind)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
