@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # Full TLS 1.3 handshakes, one after the other: for what counts instructions, and need not be built.
 #
-#   bench/handshakes ADDR NAME COUNT
+#   bench/handshakes.pl ADDR NAME COUNT
 use strict;
 use warnings;
 
