@@ -7,12 +7,18 @@
 //! tlsload pushes ADDR API_SOCKET PUSHES NAMES CLIENTS HANDSHAKERS
 //! tlsload refused ADDR FIRST|same COUNT THREADS         unknown names: from uFIRST on, or one
 //! tlsload pairs DIRECTORY COUNT                         n0.test to nCOUNT.test
+//! tlsload fill WAY API_SOCKET COUNT CLIENTS             the same names: WAY is push, or read
+//! tlsload costs ROUNDS CALLS ADDR API_SOCKET COUNT ADDR API_SOCKET COUNT
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
 //! must be served the new certificate; handshakes go on while the files are being written, and none
 //! may fail. `pushes` pushes over the API, and checks each answer and handshake against all that was
-//! pushed. They print one line; the exit status is 1 when anything was not as it should be.
+//! pushed. `fill` has a zone hold COUNT sets, and prints what each tenth took. `costs` compares what calls
+//! cost two servers whose zones were filled with COUNT names each. The others print one line; the exit status is 1 when anything was not as it should be.
 
+mod costs;
+mod fill;
+mod http;
 mod pushes;
 mod refused;
 mod rotate;
@@ -188,9 +194,25 @@ fn main() -> ExitCode {
                 handshakers: number(handshakers) as usize,
             })
         }
+        ["fill", way, socket, count, clients] => fill::run(&fill::Plan {
+            way: fill::Way::parse(way).expect("way"),
+            socket: socket.into(),
+            count: number(count),
+            clients: number(clients),
+        }),
+        ["costs", rounds, calls, few @ .., addr, socket, count] if few.len() == 3 => {
+            let side = |addr: &str, socket: &str, count: &str| costs::Server {
+                addr: address(addr),
+                socket: socket.into(),
+                names: number(count) as usize,
+            };
+            let servers = [side(few[0], few[1], few[2]), side(addr, socket, count)];
+            costs::run(number(rounds) as usize, calls, servers)
+        }
         _ => {
             eprintln!(
-                "usage: tlsload handshakes | rotate | swap | pushes | refused | pairs ...: see src/main.rs"
+                "usage: tlsload handshakes | rotate | swap | pushes | refused | pairs | fill | costs \
+                 ...: see src/main.rs"
             );
             false
         }

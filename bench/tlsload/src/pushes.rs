@@ -2,7 +2,6 @@
 //! served is what was pushed last.
 
 mod history;
-mod http;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -15,9 +14,9 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use crate::Random;
+use crate::http::{Answer, Client};
 use crate::rotate::issue;
 use history::{Change, Condition, Effect, Findings, History, Seen, Span, What};
-use http::{Answer, Client};
 
 /// Sets of each name that are pushed in turn.
 const PREPARED: usize = 16;

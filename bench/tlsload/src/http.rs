@@ -8,25 +8,25 @@ use std::time::Duration;
 /// Tries to get a connection to a worker: the workers accept as it comes.
 const CONNECTS: usize = 200;
 
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The generation in `ETag`.
-    pub(super) generation: Option<u64>,
-    pub(super) body: String,
+    pub(crate) generation: Option<u64>,
+    pub(crate) body: String,
     closes: bool,
 }
 
 impl Answer {
     /// The fingerprint of the first certificate of the set that the answer tells of.
-    pub(super) fn fingerprint(&self) -> Option<&str> {
+    pub(crate) fn fingerprint(&self) -> Option<&str> {
         self.member("\"fingerprint\":\"").map(|rest| rest.split('"').next().unwrap_or_default())
     }
 
-    pub(super) fn is_unchanged(&self) -> bool {
+    pub(crate) fn is_unchanged(&self) -> bool {
         self.body.contains("\"changed\":false")
     }
 
-    pub(super) fn number(&self, name: &str) -> Option<u64> {
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
         let digits = self.member(&format!("\"{name}\":"))?;
         digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
@@ -36,7 +36,7 @@ impl Answer {
     }
 }
 
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: PathBuf,
     /// The worker that it is to be connected to.
     worker: String,
@@ -44,12 +44,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(socket: &Path, worker: &str) -> Client {
+    pub(crate) fn new(socket: &Path, worker: &str) -> Client {
         Client { socket: socket.to_owned(), worker: worker.to_owned(), stream: None }
     }
 
     /// The processes that answer, as far as they are met.
-    pub(super) fn workers(socket: &Path) -> Vec<String> {
+    pub(crate) fn workers(socket: &Path) -> Vec<String> {
         let mut pids: Vec<String> = (0..CONNECTS)
             .filter_map(|_| {
                 let mut stream = open(socket).ok()?;
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// The answer to a call. An error is none: the call may have come to pass.
-    pub(super) fn call(
+    pub(crate) fn call(
         &mut self,
         method: &str,
         path: &str,
