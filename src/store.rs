@@ -2,7 +2,7 @@
 //!
 //! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
 //! - `arena`, `bins`: space. `node`, `name`, `alias`, `set`, `blob`: what is in the blocks.
-//! - `control`: words that stand for themselves. `size`: how large a zone has to be.
+//! - `groups`: what spares searches. `control`: words that stand for themselves. `size`: how large a zone has to be.
 //! - `read`: lookups. `walk`: all there is, and pages of it.
 //! - `write`, `publish`, `served`, `stage`, `looks`, `index`, `evict`: changes.
 //! - `repair`, `marks`: after a kill.
@@ -20,6 +20,7 @@ mod blob;
 mod check;
 mod control;
 mod evict;
+mod groups;
 mod hash;
 mod index;
 mod layout;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::groups::{self, Hint};
 use super::index::{self, Chain};
 use super::layout::{
     BIN_COUNT, BIN_MAP, BINS, BUSY, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS,
@@ -40,8 +41,11 @@ pub(super) fn check_damaged(store: &Store) -> Found {
                 Role::Name(name) => {
                     assert!(names.insert(bytes), "the same name twice");
                     found.check_set(zone, place.link, name.set, &blocks);
+                    let is_found = |hint| groups::is_marked(zone, hint, bucket);
+                    assert!(!name.is_lazy() || is_found(Hint::Lazy), "a lazy set to be found");
                     if name.previous != Link::NONE {
                         assert!(name.previous().is_some(), "a set that is its own previous one");
+                        assert!(is_found(Hint::Previous), "a previous set to be found");
                         found.check_previous(zone, place.link, name.previous, &blocks);
                     }
                 }

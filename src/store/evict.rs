@@ -1,6 +1,7 @@
 //! Making room: previous sets go, then lazy ones, the ones unused for longest first, last-good ones
 //! last (P14). Locked.
 
+use super::groups::Hint;
 use super::index::{self, Spot};
 use super::layout::{
     EVICTIONS, FIRST_UNIT, FREE_UNITS, HAND, LAZY_SETS, PREVIOUS_HAND, PREVIOUS_SETS,
@@ -9,7 +10,7 @@ use super::name::Name;
 use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::Zone;
-use super::{blob, name, node, set};
+use super::{arena, blob, groups, name, node, set};
 
 /// Buckets that are looked at for one victim: all of a zone of 4 MiB, a sample of a larger one.
 const WINDOW: usize = 4096;
@@ -27,6 +28,8 @@ enum Goes {
     Fresh,
     /// Those too.
     LastGood,
+    /// And the blobs that nothing else needs.
+    All,
 }
 
 /// A block that goes, by the name that it is of.
@@ -68,8 +71,9 @@ pub(super) fn until_fit<T>(
             pieces_tried = true;
             join_pieces(zone, units, keep, &[Goes::Fresh, Goes::LastGood])?;
         } else {
-            let spot = victim(zone, keep)?.ok_or(Fault::Full)?;
-            evict(zone, &spot)?;
+            let (spot, hand) = victim(zone, keep)?;
+            zone.set(HAND, hand as u64);
+            evict(zone, &spot.ok_or(Fault::Full)?)?;
         }
     }
 }
@@ -87,15 +91,25 @@ fn drop_a_previous(zone: &Zone, keep: u32) -> Result<(), Fault> {
     if keep != 0 && index::drop_previous(zone, keep)? {
         return Ok(());
     }
+    let (spot, bucket) = next_previous(zone)?;
+    index::drop_previous(zone, spot.link.unit())?;
+    zone.set(PREVIOUS_HAND, bucket as u64);
+    Ok(())
+}
+
+/// The next name that has a previous set, where one is counted, and its bucket.
+fn next_previous(zone: &Zone) -> Result<(Spot, usize), Fault> {
     let buckets = zone.geometry.buckets;
     let first = zone.get(PREVIOUS_HAND) as usize % buckets;
-    for bucket in (first..buckets).chain(0..first) {
+    let marked = |from, end| groups::marked(zone, Hint::Previous, from, end);
+    for bucket in marked(first, buckets).chain(marked(0, first)) {
         for spot in index::names(zone, bucket) {
-            if index::drop_previous(zone, spot?.link.unit())? {
-                zone.set(PREVIOUS_HAND, bucket as u64);
-                return Ok(());
+            let spot = spot?;
+            if spot.name.previous().is_some() {
+                return Ok((spot, bucket));
             }
         }
+        groups::unmark(zone, Hint::Previous, bucket);
     }
     // There is one less than was counted.
     Err(Fault::Damaged)
@@ -105,41 +119,57 @@ fn may_go(link: Link, name: &Name, keep: u32) -> bool {
     name.is_lazy() && link.unit() != keep
 }
 
-/// The set to evict next.
-fn victim(zone: &Zone, keep: u32) -> Result<Option<Spot>, Fault> {
+/// The set to evict next, and where the search for the one after it starts.
+fn victim(zone: &Zone, keep: u32) -> Result<(Option<Spot>, usize), Fault> {
     let buckets = zone.geometry.buckets;
     let window = buckets.min(WINDOW);
-    let mut bucket = zone.get(HAND) as usize % buckets;
+    let mut from = zone.get(HAND) as usize % buckets / window * window;
     let (mut oldest, mut last_good) = (None, None);
 
     for _ in 0..buckets / window {
-        for _ in 0..window {
+        for bucket in groups::marked(zone, Hint::Lazy, from, from + window) {
             let used = zone.get(zone.geometry.used + bucket);
-            let [fresh, kept] = candidates(zone, bucket, keep)?;
-            note(&mut oldest, used, fresh);
-            note(&mut last_good, used, kept);
-            bucket = (bucket + 1) % buckets;
+            // A chain is followed only for what would be better.
+            if oldest.as_ref().is_some_and(|(time, _)| *time <= used) {
+                continue;
+            }
+            let candidates = candidates(zone, bucket, keep)?;
+            note(&mut oldest, used, candidates.fresh);
+            note(&mut last_good, used, candidates.last_good);
+            if !candidates.is_lazy {
+                groups::unmark(zone, Hint::Lazy, bucket);
+            }
         }
+        from = (from + window) % buckets;
         if oldest.is_some() {
             break;
         }
     }
-    zone.set(HAND, bucket as u64);
-    Ok(oldest.or(last_good).map(|(_, spot)| spot))
+    Ok((oldest.or(last_good).map(|(_, spot)| spot), from))
 }
 
-/// The sets of a bucket that may go, one that is not a last good one and one that is: of several
-/// the one whose name came first, which is behind the others.
-fn candidates(zone: &Zone, bucket: usize, keep: u32) -> Result<[Option<Spot>; 2], Fault> {
-    let (mut fresh, mut kept) = (None, None);
+/// What a bucket has that may go: of several sets the one whose name came first, which is behind the
+/// others.
+#[derive(Default)]
+struct Candidates {
+    fresh: Option<Spot>,
+    last_good: Option<Spot>,
+    /// Whether there is a lazy set at all.
+    is_lazy: bool,
+}
+
+fn candidates(zone: &Zone, bucket: usize, keep: u32) -> Result<Candidates, Fault> {
+    let mut candidates = Candidates::default();
     for spot in index::names(zone, bucket) {
         let spot = spot?;
+        candidates.is_lazy |= spot.name.is_lazy();
         if may_go(spot.link, &spot.name, keep) {
-            let last_good = spot.name.set.has(Link::LAST_GOOD);
-            *(if last_good { &mut kept } else { &mut fresh }) = Some(spot);
+            let is_last_good = spot.name.set.has(Link::LAST_GOOD);
+            let kind = if is_last_good { &mut candidates.last_good } else { &mut candidates.fresh };
+            *kind = Some(spot);
         }
     }
-    Ok([fresh, kept])
+    Ok(candidates)
 }
 
 fn note(best: &mut Option<(u64, Spot)>, used: u64, candidate: Option<Spot>) {
@@ -154,9 +184,15 @@ fn note(best: &mut Option<(u64, Spot)>, used: u64, candidate: Option<Spot>) {
 /// gives one.
 fn join_pieces(zone: &Zone, units: u32, keep: u32, kinds: &[Goes]) -> Result<(), Fault> {
     for goes in kinds {
-        let Some(pieces) = neighbours(zone, units, keep, *goes)? else {
-            continue;
+        let near = match likely(zone, keep)? {
+            Some(unit) => around(zone, unit, units, keep, *goes)?,
+            None => None,
         };
+        let pieces = match near {
+            Some(pieces) => Some(pieces),
+            None => neighbours(zone, units, keep, *goes)?,
+        };
+        let Some(pieces) = pieces else { continue };
         for piece in pieces {
             // A name and its set may both be in the way: the second time it is gone.
             match piece {
@@ -185,19 +221,19 @@ fn may_come_free(zone: &Zone, units: u32, keep: u32) -> Result<bool, Fault> {
     if zone.get(PREVIOUS_SETS) == 0 && zone.get(LAZY_SETS) == 0 {
         return Ok(false);
     }
+    // Where one goes, others do: most often this is the end of it, however large the zone.
+    if let Some(unit) = likely(zone, keep)? {
+        if around(zone, unit, units, keep, Goes::All)?.is_some() {
+            return Ok(true);
+        }
+    }
     let (mut unit, mut stretch) = (FIRST_UNIT, 0);
     for _ in 0..LOOKED_AT {
         if unit >= zone.geometry.end {
             return Ok(false);
         }
-        let (kind, size) = zone.block(unit).map_err(|_| Fault::Damaged)?;
-        let goes = match kind {
-            Kind::Free => true,
-            // With the last set that goes.
-            Kind::Blob => !blob::is_fixed(zone, Link::new(unit, 0)),
-            _ => piece_at(zone, unit, kind, keep, Goes::LastGood).is_some(),
-        };
-        stretch = if goes { stretch + size } else { 0 };
+        let (gives_way, size) = gives_way(zone, unit, keep, Goes::All)?;
+        stretch = if gives_way.is_some() { stretch + size } else { 0 };
         if stretch >= units {
             return Ok(true);
         }
@@ -211,14 +247,16 @@ fn neighbours(zone: &Zone, units: u32, keep: u32, goes: Goes) -> Result<Option<V
     let (mut pieces, mut stretch) = (Vec::new(), 0);
     let mut unit = FIRST_UNIT;
     while unit < zone.geometry.end {
-        let (kind, size) = zone.block(unit).map_err(|_| Fault::Damaged)?;
-        let piece = piece_at(zone, unit, kind, keep, goes);
-        if kind == Kind::Free || piece.is_some() {
-            stretch += size;
-            pieces.extend(piece);
-        } else {
-            pieces.clear();
-            stretch = 0;
+        let (gives_way, size) = gives_way(zone, unit, keep, goes)?;
+        match gives_way {
+            Some(piece) => {
+                stretch += size;
+                pieces.extend(piece);
+            }
+            None => {
+                pieces.clear();
+                stretch = 0;
+            }
         }
         if stretch >= units {
             return Ok(Some(pieces));
@@ -226,6 +264,67 @@ fn neighbours(zone: &Zone, units: u32, keep: u32, goes: Goes) -> Result<Option<V
         unit += size;
     }
     Ok(None)
+}
+
+/// The block that goes next.
+fn likely(zone: &Zone, keep: u32) -> Result<Option<u32>, Fault> {
+    if zone.get(PREVIOUS_SETS) > 0 {
+        let (spot, _) = next_previous(zone)?;
+        return Ok(spot.name.previous().map(Link::unit));
+    }
+    let (spot, _) = victim(zone, keep)?;
+    Ok(spot.map(|spot| spot.name.set.unit()))
+}
+
+/// As `neighbours()`, in the stretch that this block is in.
+fn around(
+    zone: &Zone,
+    unit: u32,
+    units: u32,
+    keep: u32,
+    goes: Goes,
+) -> Result<Option<Vec<Piece>>, Fault> {
+    let mut pieces = Vec::new();
+    let (mut start, mut end) = (unit, unit);
+    while end - start < units && end < zone.geometry.end {
+        let (Some(piece), size) = gives_way(zone, end, keep, goes)? else { break };
+        pieces.extend(piece);
+        end += size;
+    }
+    while end > unit && end - start < units {
+        let ahead = match arena::before(zone, start) {
+            0 => break,
+            size => start.checked_sub(size).ok_or(Fault::Damaged)?,
+        };
+        let (gives_way, size) = gives_way(zone, ahead, keep, goes)?;
+        if size != start - ahead {
+            return Err(Fault::Damaged);
+        }
+        let Some(piece) = gives_way else { break };
+        pieces.extend(piece);
+        start = ahead;
+    }
+    Ok((end - start >= units).then_some(pieces))
+}
+
+/// Whether the block at a unit is free or may go, with what has to go for it; and its size.
+fn gives_way(
+    zone: &Zone,
+    unit: u32,
+    keep: u32,
+    goes: Goes,
+) -> Result<(Option<Option<Piece>>, u32), Fault> {
+    let (kind, size) = zone.block(unit).map_err(|_| Fault::Damaged)?;
+    let gives_way = match kind {
+        Kind::Free => Some(None),
+        // With the last set that goes.
+        Kind::Blob => {
+            let is_fixed = blob::is_fixed(zone, Link::new(unit, 0));
+            (goes == Goes::All && !is_fixed).then_some(None)
+        }
+        _ => piece_at(zone, unit, kind, keep, goes).map(Some),
+    };
+    Ok((gives_way, size))
 }
 
 /// The block at a unit, if it may go.
@@ -243,7 +342,7 @@ fn piece_at(zone: &Zone, unit: u32, kind: Kind, keep: u32, goes: Goes) -> Option
     let is_spared = match goes {
         Goes::Previous => true,
         Goes::Fresh => name.set.has(Link::LAST_GOOD),
-        Goes::LastGood => false,
+        Goes::LastGood | Goes::All => false,
     };
     (may_go(link, &name, keep) && !is_spared).then_some(Piece::Name(link))
 }

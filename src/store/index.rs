@@ -2,6 +2,7 @@
 
 use crate::ffi::atomic::Ordering;
 
+use super::groups::Hint;
 use super::layout::{
     CHANGES, FIXED_SETS, FIXED_UNITS, LAZY_SETS, PREVIOUS_SETS, PUSHED_SETS, stripe,
 };
@@ -11,7 +12,7 @@ use super::set::{self, Shape};
 use super::word::{Kind, Link};
 use super::write::Fault;
 use super::zone::{Torn, Zone};
-use super::{alias, arena, blob};
+use super::{alias, arena, blob, groups};
 
 /// A block of a chain, and the word that links to it.
 #[derive(Clone, Copy)]
@@ -119,6 +120,7 @@ pub(super) fn announce(zone: &Zone, hashes: &[u64]) {
 /// Counts the set of the name at a unit in, before it is published.
 pub(super) fn count_in(zone: &Zone, owner: u32, set: Link) {
     if set.has(Link::LAZY) {
+        groups::mark(zone, Hint::Lazy, node::bucket(zone, owner));
         zone.set(LAZY_SETS, zone.get(LAZY_SETS).wrapping_add(1));
     } else {
         zone.set(FIXED_SETS, zone.get(FIXED_SETS).wrapping_add(1));

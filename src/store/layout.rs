@@ -10,6 +10,7 @@
 //! | `heads` ..           | name buckets: link to the first name or alias                   |
 //! | `used` ..            | last use of a name in that bucket, milliseconds                 |
 //! | `blobs` ..           | blob buckets: unit of the first blob                            |
+//! | `groups` ..          | what is noted of 64 name buckets each                           |
 //! | `arena` ..           | blocks, in units of two words                                   |
 //!
 //! The table sizes follow from the size of the region alone (`Geometry`), never from the zone's
@@ -19,10 +20,10 @@
 pub(super) const MAGIC_VALUE: u64 = 0x7473_7472_6563_7372;
 /// The version of this layout.
 #[cfg(not(feature = "fault-injection"))]
-pub(super) const LAYOUT: u64 = 4;
+pub(super) const LAYOUT: u64 = 5;
 /// Another one, to test what meets a zone of another version.
 #[cfg(feature = "fault-injection")]
-pub(super) const LAYOUT: u64 = 4 | 1 << 32;
+pub(super) const LAYOUT: u64 = 5 | 1 << 32;
 
 // What the zone is. Written by `format` only, `MAGIC` last.
 pub(super) const MAGIC: usize = 0;
@@ -102,6 +103,10 @@ const MIN_BUCKETS: usize = 16;
 /// A bucket per so many words of arena at the least, twice as many at the most.
 const WORDS_PER_BUCKET: usize = 128;
 
+/// Name buckets that share the words of a group, a bit for each in some of them.
+pub(super) const GROUP_BUCKETS: usize = 64;
+pub(super) const GROUP_WORDS: usize = 3;
+
 /// Words in a unit, the grain of the arena.
 pub(super) const UNIT_WORDS: usize = 2;
 /// Bytes in a unit.
@@ -125,6 +130,7 @@ pub(super) struct Geometry {
     /// A power of two.
     pub(super) blob_buckets: usize,
     pub(super) blobs: usize,
+    pub(super) groups: usize,
     /// The word where unit 0 would be.
     pub(super) arena: usize,
     /// One past the last unit's number.
@@ -145,17 +151,19 @@ impl Geometry {
         let heads = TABLES;
         let used = heads + buckets;
         let blobs = used + buckets;
+        let groups = blobs + blob_buckets;
         let first = Geometry::first_unit(buckets);
         let units = u32::try_from(words.checked_sub(first)? / UNIT_WORDS).ok()?;
         let end = units.checked_add(FIRST_UNIT)?;
 
         let arena = first - UNIT_WORDS * FIRST_UNIT as usize;
-        Some(Geometry { words, buckets, heads, used, blob_buckets, blobs, arena, end })
+        Some(Geometry { words, buckets, heads, used, blob_buckets, blobs, groups, arena, end })
     }
 
     /// The word where the arena begins behind the tables for so many buckets.
     fn first_unit(buckets: usize) -> usize {
-        (TABLES + 2 * buckets + buckets / 4).next_multiple_of(UNIT_WORDS)
+        let groups = GROUP_WORDS * buckets.div_ceil(GROUP_BUCKETS);
+        (TABLES + 2 * buckets + buckets / 4 + groups).next_multiple_of(UNIT_WORDS)
     }
 
     /// The least region in words that has so many units, as any larger one has; `None` when there
@@ -182,6 +190,10 @@ impl Geometry {
     #[inline]
     pub(super) fn bucket(&self, hash: u64) -> usize {
         hash as usize & (self.buckets - 1)
+    }
+
+    pub(super) fn group_count(&self) -> usize {
+        self.buckets.div_ceil(GROUP_BUCKETS)
     }
 
     /// The word of the blob bucket.
@@ -224,7 +236,8 @@ mod tests {
         for words in [MIN_WORDS, MIN_WORDS + 1, 3583, 3584, 1 << 17, 1 << 31] {
             let g = Geometry::of(words).unwrap();
             assert!(g.heads + g.buckets <= g.used && g.used + g.buckets <= g.blobs);
-            assert!(g.blobs + g.blob_buckets <= g.arena + UNIT_WORDS);
+            assert!(g.blobs + g.blob_buckets <= g.groups);
+            assert!(g.groups + g.group_count() * GROUP_WORDS <= g.arena + UNIT_WORDS);
             assert!(g.arena + UNIT_WORDS * g.end as usize <= words);
             assert!(g.arena + UNIT_WORDS * (g.end as usize + 1) > words);
             assert!(g.buckets.is_power_of_two() && g.blob_buckets.is_power_of_two());

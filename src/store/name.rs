@@ -6,10 +6,11 @@
 
 use crate::ffi::atomic::Ordering;
 
+use super::groups::Hint;
 use super::layout::UNIT_WORDS;
 use super::word::{Kind, Link};
 use super::zone::{Open, Torn, Zone};
-use super::{alias, node};
+use super::{alias, groups, node};
 
 // Offsets in the block, after what an alias has too.
 const SET: usize = node::OWN;
@@ -106,10 +107,14 @@ pub(super) fn fill(zone: &Zone, unit: u32, name: &[u8], hash: u64, about: About)
 /// Gives the name a set, or another flag on the one that it has. Locked, as all that follows.
 pub(super) fn set_set(zone: &Zone, unit: u32, set: Link) {
     zone.publish(zone.at(unit) + SET, set.0);
+    groups::note_change(zone, node::bucket(zone, unit));
 }
 
 /// Has the name keep a set as its previous one; none by `Link::NONE`.
 pub(super) fn set_previous(zone: &Zone, unit: u32, previous: Link) {
+    if !previous.is_none() {
+        groups::mark(zone, Hint::Previous, node::bucket(zone, unit));
+    }
     zone.publish(zone.at(unit) + PREVIOUS, previous.0);
 }
 
@@ -141,6 +146,7 @@ pub(super) fn set_seen(zone: &Zone, unit: u32, seen: u64) {
 
 pub(super) fn set_failure(zone: &Zone, unit: u32, failure: u64) {
     zone.publish(zone.at(unit) + FAILURE, failure);
+    groups::note_change(zone, node::bucket(zone, unit));
 }
 
 /// Notes a look at the files of the set that the name has.

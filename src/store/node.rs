@@ -83,6 +83,11 @@ pub(super) fn fill(zone: &Zone, unit: u32, offset: usize, bytes: &[u8], hash: u6
     zone.region.write_bytes(at + offset, bytes);
 }
 
+/// The bucket whose chain a block of either kind is in, or will be.
+pub(super) fn bucket(zone: &Zone, unit: u32) -> usize {
+    zone.geometry.bucket(zone.get(zone.at(unit) + HASH))
+}
+
 /// Lets readers find a block that was filled, by one store: at the front of its bucket's chain.
 /// Locked.
 pub(super) fn enter(zone: &Zone, unit: u32, kind: Kind, hash: u64) -> Link {

@@ -6,6 +6,7 @@
 
 use crate::ffi::atomic::Ordering;
 
+use super::groups::Hint;
 use super::index::{self, Chain};
 use super::layout::{
     BUSY, CHANGES, FIRST_UNIT, FIXED_SETS, FIXED_UNITS, FREE_UNITS, LAZY_SETS, PREVIOUS_SETS,
@@ -15,7 +16,7 @@ use super::marks::{Bits, Marks};
 use super::node::Role;
 use super::word::{Header, Kind, Link};
 use super::zone::Zone;
-use super::{arena, bins, blob, reserve};
+use super::{arena, bins, blob, groups, reserve};
 
 /// Repairs the zone. False, and nothing done, when there is no memory for two bits per unit.
 /// BUSY is set before and after.
@@ -39,6 +40,7 @@ pub(super) fn run(zone: &Zone) -> bool {
         zone.region.fetch_add(STRIPES + stripe, 1, Ordering::Release);
     }
     zone.region.fetch_add(CHANGES, 1, Ordering::Release);
+    groups::note_changes(zone);
     zone.region.fetch_add(REPAIRS, 1, Ordering::Relaxed);
     true
 }
@@ -48,6 +50,7 @@ pub(super) fn empty(zone: &Zone) {
     let g = &zone.geometry;
     zone.region.wipe(g.heads, g.buckets);
     zone.region.wipe(g.blobs, g.blob_buckets);
+    groups::unmark_all(zone);
     bins::clear(zone);
     arena::set_before(zone, FIRST_UNIT, 0);
     zone.set_header(FIRST_UNIT, Header::new(Kind::Free, g.units(), 0));
@@ -148,6 +151,7 @@ fn recount(zone: &Zone) -> u32 {
     let units_at = |link: Link| u64::from(zone.header(link.unit()).units());
     let (mut lazy_sets, mut fixed_sets, mut fixed_units) = (0, 0, 0);
     let (mut pushed_sets, mut previous_sets) = (0, 0);
+    groups::unmark_all(zone);
     for bucket in 0..zone.geometry.buckets {
         for place in Chain::unbounded(zone, bucket).map_while(Result::ok) {
             let Role::Name(name) = place.node.role else {
@@ -162,6 +166,7 @@ fn recount(zone: &Zone) -> u32 {
             }
             if let Some(previous) = name.previous() {
                 previous_sets += 1;
+                groups::mark(zone, Hint::Previous, bucket);
                 for link in index::set_links(zone, previous).unwrap_or_default() {
                     blob::count_link(zone, link, false);
                 }
@@ -176,6 +181,7 @@ fn recount(zone: &Zone) -> u32 {
                 fixed_units += units_at(place.link) + units_at(name.set);
             } else {
                 lazy_sets += 1;
+                groups::mark(zone, Hint::Lazy, bucket);
             }
         }
     }

@@ -7,6 +7,7 @@ mod full;
 mod garbage;
 mod interleaved;
 mod kill;
+mod many;
 mod model;
 mod previous;
 #[cfg(not(any(loom, shuttle)))]

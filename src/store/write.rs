@@ -2,10 +2,11 @@
 
 use crate::ffi::atomic::{Ordering, fence};
 
+use super::groups::Hint;
 use super::index::{self, Spot};
 use super::layout::{BUSY, UNIT_BYTES};
 use super::zone::Zone;
-use super::{Expects, Publication, SetId, Store, hash, publish, repair, reserve, served};
+use super::{Expects, Publication, SetId, Store, groups, hash, publish, repair, reserve, served};
 use crate::record::Record;
 
 /// The lock of the zone: one that is freed when the process that holds it dies.
@@ -158,11 +159,12 @@ impl<'a> Writer<'a> {
         let zone = self.zone;
         let mut removed = 0;
         let _ = self.repairing(|| {
-            for bucket in 0..zone.geometry.buckets {
+            for bucket in groups::marked(&zone, Hint::Lazy, 0, zone.geometry.buckets) {
                 while let Some(spot) = first_lazy(&zone, bucket)? {
                     removed += 1;
                     remove(&zone, &spot)?;
                 }
+                groups::unmark(&zone, Hint::Lazy, bucket);
             }
             Ok(())
         });
