@@ -18,7 +18,7 @@ use crate::files::{Files, tag};
 use crate::handshakes::Ending;
 use crate::host::Host;
 use crate::server_name::{NameBuffer, ServerName};
-use crate::store::{self, Lookup, Previous, SetId, Store};
+use crate::store::{self, Lookup, Previous, SetId, Store, Survey};
 pub(crate) use crate::worker_cache::Matched;
 use crate::worker_cache::{CANDIDATES, Cached, Entry, Parsed, Stamps, WorkerCache};
 
@@ -103,6 +103,8 @@ pub(crate) struct Resolver {
     parser: Parser,
     /// The names whose files took the place of what was pushed, which may be on disk still.
     replaced: Vec<ServerName>,
+    /// What metrics tell of all sets.
+    survey: Survey,
 }
 
 impl Resolver {
@@ -116,6 +118,7 @@ impl Resolver {
             looks: Looks::default(),
             parser: Parser::new(),
             replaced: Vec::new(),
+            survey: Survey::default(),
         }
     }
 
@@ -328,6 +331,11 @@ impl Resolver {
                 Lookup::Contended => tag::UNKNOWN,
             },
         }
+    }
+
+    /// What this worker has found out of all sets.
+    pub(crate) fn survey(&mut self) -> &mut Survey {
+        &mut self.survey
     }
 
     /// What sets are parsed with in this worker.

@@ -3,7 +3,7 @@
 //! - `layout`, `word`, `zone`: where everything is, the packed words, and blocks by number.
 //! - `arena`, `bins`: space. `node`, `name`, `alias`, `set`, `blob`: what is in the blocks.
 //! - `groups`: what spares searches. `control`: words that stand for themselves. `size`: how large a zone has to be.
-//! - `read`: lookups. `walk`: all there is, and pages of it.
+//! - `read`: lookups. `walk`: all there is, and pages of it. `survey`: what it comes to.
 //! - `write`, `publish`, `served`, `stage`, `looks`, `index`, `evict`: changes.
 //! - `repair`, `marks`: after a kill.
 //!
@@ -36,6 +36,7 @@ mod served;
 mod set;
 mod size;
 mod stage;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -49,6 +50,7 @@ pub(crate) use self::control::{Counter, FAILURE_COUNTERS, HANDSHAKE_COUNTERS, Su
 pub(crate) use self::looks::Look;
 pub(crate) use self::publish::{Expects, Previous, Publication};
 pub(crate) use self::size::{Need, region_bytes_for};
+pub(crate) use self::survey::{IDLE_MSEC, Survey, Totals};
 pub(crate) use self::write::{PublishError, Unexpected, Writer, ZoneLock};
 
 use self::layout::{
@@ -276,7 +278,7 @@ impl Store {
     /// Visits all sets, in no order, without copying what is in them. Of those that come and go
     /// meanwhile, some.
     pub(crate) fn survey(&self, visit: &mut dyn FnMut(&Surveyed)) {
-        walk::survey(&self.zone, visit);
+        walk::survey(&self.zone, 0..self.zone.geometry.buckets, visit);
     }
 
     /// All sets that are not lazy and serve the name, as their own or by an alias; in no order. That
@@ -300,9 +302,14 @@ impl Store {
     pub(crate) fn touch(&self, name: &str, now_msec: u64) {
         let bucket = self.zone.geometry.bucket(hash::of_name(name.as_bytes()));
         let word = self.zone.geometry.used + bucket;
+        let used = self.zone.get(word);
         // Spares the cache line when a worker serves the name again within its tick.
-        if self.zone.get(word) != now_msec {
-            self.zone.set(word, now_msec);
+        if used == now_msec {
+            return;
+        }
+        self.zone.set(word, now_msec);
+        if used == 0 || now_msec.saturating_sub(used) > IDLE_MSEC {
+            groups::note_change(&self.zone, bucket);
         }
     }
 

@@ -3,24 +3,41 @@
 
 mod exposition;
 
+use std::time::{Duration, Instant};
+
 use self::exposition::{CONTENT_TYPE, Exposition, Family};
 use super::Context;
 use super::reply::Reply;
-use crate::failure::{Failure, Reason};
+use super::transaction::Next;
+use crate::failure::Reason;
 use crate::handshakes::Ending;
-use crate::record::Source;
-use crate::store::{Counter, Stats, Store, Surveyed, Validity};
+use crate::store::{Counter, Stats, Store, Surveyed, Totals, Validity};
 
-/// A lazy set that was not served for so long is a name that nobody has any more: that it expires
-/// must wake nobody up.
-const IDLE_MSEC: u64 = 7 * 24 * 60 * 60 * 1_000;
+/// How long a survey may keep the worker from its handshakes at a time.
+const SURVEY_TIME: Duration = Duration::from_millis(2);
+const SURVEY_PAUSE_MSEC: u64 = 1;
 
-/// The answer; `names` asks for a series for each name, too.
-pub(crate) fn metrics(names: bool, context: &Context<'_>) -> Reply {
-    let store = &context.store;
-    let mut sets = Sets::new(names);
+/// The answer with a series for each name.
+pub(crate) fn with_names(context: &Context<'_>) -> Reply {
+    let mut sets = Sets { members: Some(Vec::new()), totals: Totals::default() };
     let now = context.host.monotonic_msec();
-    store.survey(&mut |set| sets.add(set, now));
+    context.store.survey(&mut |set| sets.add(set, now));
+    answer(sets, context)
+}
+
+/// The answer without, as far as it gets: `place` is where to go on, 0 at first. A worker looks at what
+/// changed since it was asked last.
+pub(crate) fn without_names(place: &mut usize, context: &mut Context<'_>) -> Next {
+    let (now, end) = (context.host.monotonic_msec(), Instant::now() + SURVEY_TIME);
+    let store = context.store;
+    match context.resolver.survey().advance(&store, place, now, end) {
+        Some(totals) => Next::Done(answer(Sets { members: None, totals }, context)),
+        None => Next::Wait { msec: SURVEY_PAUSE_MSEC },
+    }
+}
+
+fn answer(sets: Sets, context: &Context<'_>) -> Reply {
+    let store = &context.store;
     let zone = Zone {
         name: context.zone,
         stats: store.stats(),
@@ -68,27 +85,16 @@ impl Counters {
 struct Sets {
     /// Each member with its set's name; `None` when it was not asked for.
     members: Option<Vec<(String, Validity)>>,
-    soonest_not_after: Option<i64>,
-    failing: u64,
+    totals: Totals,
 }
 
 impl Sets {
-    fn new(names: bool) -> Sets {
-        Sets { members: names.then(Vec::new), soonest_not_after: None, failing: 0 }
-    }
-
-    /// `now` is on the clock of `Surveyed::used_msec`.
+    /// That an idle one expires must wake nobody up. `now` is on the clock of `Surveyed::used_msec`.
     fn add(&mut self, set: &Surveyed, now: u64) {
-        // 0 is not known: it may have been a moment ago.
-        let is_idle = set.used_msec != 0 && now.saturating_sub(set.used_msec) > IDLE_MSEC;
-        if set.source == Source::Lazy && is_idle {
+        if set.is_idle(now) {
             return;
         }
-        if set.last_good || set.failure != Failure::NONE {
-            self.failing += 1;
-        }
-        let ends = set.members.iter().map(|member| member.not_after);
-        self.soonest_not_after = ends.chain(self.soonest_not_after).min();
+        self.totals.add(set);
         if let Some(members) = &mut self.members {
             members.extend(set.members.iter().map(|member| (set.name.clone(), *member)));
         }
@@ -99,7 +105,7 @@ fn render(zone: Zone<'_>, version: &str) -> String {
     let Zone { name, stats, size, counters, sets } = zone;
     let mut text = Exposition::new(name);
     validity(&mut text, sets.members.unwrap_or_default());
-    if let Some(soonest) = sets.soonest_not_after {
+    if let Some(soonest) = sets.totals.soonest_not_after {
         let help = "When the first certificate expires, seconds since the epoch.";
         text.gauge("nginx_shared_cert_soonest_not_after_timestamp_seconds", help)
             .sample(&[], soonest);
@@ -116,7 +122,7 @@ fn render(zone: Zone<'_>, version: &str) -> String {
         family.sample(&[("reason", reason.label())], count);
     }
     let help = "Sets that are served although what should have replaced them failed.";
-    text.gauge("nginx_shared_cert_update_failing", help).sample(&[], sets.failing);
+    text.gauge("nginx_shared_cert_update_failing", help).sample(&[], sets.totals.failing);
 
     let mut family = text.gauge("nginx_shared_cert_sets", "Sets in the zone, by their source.");
     let by_source =

@@ -16,7 +16,7 @@ use crate::api::precondition::Precondition;
 use crate::api::reply::Reply;
 use crate::api::route::{Call, Method, route};
 use crate::api::write::internal_error;
-use crate::api::{Context, clear, media_type, metrics, show};
+use crate::api::{Context, clear, media_type, show};
 use crate::ffi::http::Request;
 use crate::ffi::peer;
 
@@ -72,6 +72,11 @@ fn begin(request: &Request, r: *mut ngx_http_request_t, api: &ApiConf) -> Result
         let rc = request.discard_body();
         if rc != NGX_OK as ngx_int_t {
             return Ok(rc);
+        }
+        if let Call::Metrics { .. } = call {
+            Pending::keep(request, Pending::new(zone, call, Precondition::default()))
+                .ok_or_else(internal_error)?;
+            return Ok(api_pending::go_on(request, r));
         }
         if !call.is_write() {
             let reply = read_only(request, &zone, &call).unwrap_or_else(internal_error);
@@ -130,10 +135,6 @@ fn read_only(request: &Request, zone: &ZoneConf, call: &Call) -> Option<Reply> {
     }
     with_context(request, zone, |context| match call {
         Call::Zone => show::zone(context),
-        Call::Metrics { names } => {
-            zone.flush_counts();
-            metrics::metrics(*names, context)
-        }
         Call::List { limit, after } => show::list(*limit, after.as_ref(), context),
         Call::Show { name } => show::set(name, context),
         _ => internal_error(),

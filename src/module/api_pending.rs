@@ -1,5 +1,5 @@
-//! A call of the API that is not answered at once: its body is to be read, others are writing, or a
-//! thread is at work for it.
+//! A call of the API that is not answered at once: its body is to be read, others are writing, a thread
+//! is at work for it, or it has much to look at.
 //!
 //! What a handler finds out is done in two steps: the first has a reference to what is kept of the
 //! request, the second, when that is gone, may end the request and free it.
@@ -11,13 +11,13 @@ use nginx_sys::{NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ng
 use super::api_handler::{end, too_large, with_context};
 use super::boundary::guard;
 use super::zone::ZoneConf;
-use crate::api::Context;
 use crate::api::disk::Job;
 use crate::api::precondition::Precondition;
 use crate::api::reply::Reply;
 use crate::api::route::Call;
 use crate::api::transaction::{Next, Transaction};
 use crate::api::write::{Change, internal_error};
+use crate::api::{Context, metrics};
 use crate::ffi::body::{self, Body, Progress};
 use crate::ffi::http::Request;
 use crate::ffi::suspend::Pause;
@@ -35,6 +35,8 @@ pub(super) struct Pending {
     /// What a thread does for it.
     work: Option<Handle<Job>>,
     pause: Pause,
+    /// How far a survey of the sets is.
+    place: usize,
 }
 
 impl Pending {
@@ -48,6 +50,7 @@ impl Pending {
             transaction: None,
             work: None,
             pause: Pause::new(),
+            place: 0,
         }
     }
 
@@ -95,7 +98,7 @@ pub(super) fn read_body(
     unsafe { body::begin(r, on_body) }
 }
 
-/// Makes the change that is kept, or begins to. Returns what the phase handler has to return.
+/// Answers the call that is kept, or begins to. Returns what the phase handler has to return.
 pub(super) fn go_on(request: &Request, r: *mut ngx_http_request_t) -> ngx_int_t {
     take_step(request, |pending| advance(request, r, pending));
     NGX_DONE as ngx_int_t
@@ -184,6 +187,13 @@ fn next(
     finished: Option<Job>,
     context: &mut Context<'_>,
 ) -> Result<Next, Reply> {
+    if let Call::Metrics { names } = pending.call {
+        pending.zone.flush_counts();
+        return Ok(match names {
+            true => Next::Done(metrics::with_names(context)),
+            false => metrics::without_names(&mut pending.place, context),
+        });
+    }
     if pending.transaction.is_none() {
         let change = change(pending, context);
         // The body is wiped, whatever it was.

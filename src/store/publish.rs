@@ -137,11 +137,11 @@ pub(super) fn run(zone: &Zone, publication: &Publication<'_>) -> Result<Link, Fa
         // First: a writer that dies leaves no set with one before it that is not the one before.
         name::set_previous(zone, owner.unit(), previous);
     }
+    zone.set(zone.geometry.used + zone.geometry.bucket(hash), now_msec);
     // The one store: by its name and by all that it serves, the set is there. What is known of it
     // comes after it: whoever reads that, and the set after that, has the new set.
     name::set_set(zone, owner.unit(), set);
     name::set_about(zone, owner.unit(), about);
-    zone.set(zone.geometry.used + zone.geometry.bucket(hash), now_msec);
     index::announce(zone, &change.hashes);
 
     if let Some(old) = old {

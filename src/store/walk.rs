@@ -2,7 +2,7 @@
 //! the time.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::name::Name;
 use super::node::{self, Node, Role};
@@ -25,7 +25,7 @@ enum Want {
 
 pub(super) fn names(zone: &Zone) -> Vec<(String, Entry)> {
     let mut all = Vec::new();
-    each_bucket(zone, Want::Names, |_, found| {
+    each_bucket(zone, 0..zone.geometry.buckets, Want::Names, |_, found| {
         if let Found::Name(_, name, block) = found {
             all.push((name, read::entry(&block)));
         }
@@ -39,7 +39,7 @@ pub(super) fn export(zone: &Zone) -> Vec<Exported> {
     let mut all = Vec::new();
     let mut places = HashMap::new();
     let mut aliases = Vec::new();
-    each_bucket(zone, Want::Aliases, |bucket, found| match found {
+    each_bucket(zone, 0..zone.geometry.buckets, Want::Aliases, |bucket, found| match found {
         Found::Name(link, name, block) => {
             places.insert(link.0, all.len());
             let used = zone.get(zone.geometry.used + bucket);
@@ -92,9 +92,9 @@ fn names_of(zone: &Zone, bucket: usize) -> Vec<String> {
     found.into_iter().filter_map(name).collect()
 }
 
-/// All sets, without what is in them.
-pub(super) fn survey(zone: &Zone, visit: &mut dyn FnMut(&Surveyed)) {
-    each_bucket(zone, Want::Names, |bucket, found| {
+/// All sets of buckets, without what is in them.
+pub(super) fn survey(zone: &Zone, buckets: Range<usize>, visit: &mut dyn FnMut(&Surveyed)) {
+    each_bucket(zone, buckets, Want::Names, |bucket, found| {
         let Found::Name(_, name, block) = found else { return };
         let entry = read::entry(&block);
         // One that was replaced since is what it is now.
@@ -120,9 +120,14 @@ pub(super) fn survey(zone: &Zone, visit: &mut dyn FnMut(&Surveyed)) {
 
 /// Visits what is in each bucket. One that never settles is left out, and a damaged zone's walk ends
 /// after so many blocks as no other zone has.
-fn each_bucket(zone: &Zone, want: Want, mut visit: impl FnMut(usize, Found)) {
+fn each_bucket(
+    zone: &Zone,
+    buckets: Range<usize>,
+    want: Want,
+    mut visit: impl FnMut(usize, Found),
+) {
     let mut left = 2 * zone.geometry.units() as usize;
-    for bucket in 0..zone.geometry.buckets {
+    for bucket in buckets {
         let mut steps = left.min(zone.geometry.longest_chain());
         let given = steps;
         if let Lookup::Found(found) = read::settle(|| bucket_of(zone, bucket, want, &mut steps)) {

@@ -1,6 +1,8 @@
 use super::*;
+use crate::failure::Failure;
 use crate::ffi::region::Region;
-use crate::record::KeyType;
+use crate::record::{KeyType, Source};
+use crate::store::IDLE_MSEC;
 
 const NOW: u64 = 2 * IDLE_MSEC;
 
@@ -17,7 +19,7 @@ fn set(name: &str, source: Source, used_msec: u64, not_after: i64) -> Surveyed {
 }
 
 fn sets(names: bool, all: &[Surveyed]) -> Sets {
-    let mut sets = Sets::new(names);
+    let mut sets = Sets { members: names.then(Vec::new), totals: Totals::default() };
     all.iter().for_each(|set| sets.add(set, NOW));
     sets
 }
@@ -127,8 +129,11 @@ fn idle_lazy_names_leave() {
     let last = NOW - IDLE_MSEC;
     let of = |source, used_msec| {
         let sets = sets(true, &[set("a.test", source, used_msec, 10)]);
-        assert_eq!(sets.members.is_some_and(|m| m.is_empty()), sets.soonest_not_after.is_none());
-        sets.soonest_not_after
+        assert_eq!(
+            sets.members.is_some_and(|m| m.is_empty()),
+            sets.totals.soonest_not_after.is_none()
+        );
+        sets.totals.soonest_not_after
     };
     assert_eq!(of(Source::Lazy, last), Some(10));
     assert_eq!(of(Source::Lazy, last - 1), None);
@@ -151,5 +156,5 @@ fn sets_that_fail_are_counted_once() {
         Surveyed { failure, last_good: true, ..good },
         Surveyed { failure, ..idle },
     ];
-    assert_eq!(sets(true, &all).failing, 3);
+    assert_eq!(sets(true, &all).totals.failing, 3);
 }
