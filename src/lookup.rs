@@ -343,10 +343,15 @@ impl Resolver {
         &mut self.parser
     }
 
-    /// Drops parsed sets that are no longer current.
-    pub(crate) fn sweep(&mut self) {
-        self.cache.sweep(&self.store);
+    /// Begins to drop parsed sets that are no longer current.
+    pub(crate) fn begin_sweep(&mut self) {
+        self.cache.begin_sweep(&self.store);
         self.parser.chains.prune();
+    }
+
+    /// Goes on with that; true when there is more to do.
+    pub(crate) fn sweep(&mut self) -> bool {
+        self.cache.sweep(&self.store)
     }
 }
 

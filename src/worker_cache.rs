@@ -1,10 +1,15 @@
 //! What a worker keeps parsed: bounded, least recently used out first, valid by stamps.
 
+mod round;
+
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 
 use lru::LruCache;
+
+use self::round::{Places, Round};
 
 use crate::certificate::CertificateSet;
 use crate::record::KeyType;
@@ -53,6 +58,8 @@ pub(crate) struct Parsed {
     pub(crate) info: Rc<SetInfo>,
     /// As `Record::digest`.
     pub(crate) digest: [u8; 16],
+    /// By which the cache knows it.
+    id: Cell<Option<SetId>>,
 }
 
 impl Parsed {
@@ -67,7 +74,12 @@ impl Parsed {
                 not_after: m.not_after(),
             })
             .collect();
-        Rc::new(Parsed { set, info: Rc::new(SetInfo { name, members }), digest })
+        Rc::new(Parsed {
+            set,
+            info: Rc::new(SetInfo { name, members }),
+            digest,
+            id: Cell::new(None),
+        })
     }
 }
 
@@ -195,13 +207,22 @@ pub(crate) enum Cached<'a> {
     Unknown,
 }
 
+/// An answer, and its name's place in rounds.
+struct Kept {
+    entry: Entry,
+    place: usize,
+}
+
 /// The parsed sets of one zone in one worker. Used by one thread.
 pub(crate) struct WorkerCache {
-    entries: LruCache<Box<[u8]>, Entry>,
+    entries: LruCache<Rc<[u8]>, Kept>,
+    places: Places,
+    /// What of the entries is still to be looked at in this sweep.
+    round: Round,
     absent: LruCache<Box<[u8]>, Absent>,
     /// Sets by their place in the zone, shared by all names that they serve.
     by_id: HashMap<SetId, Weak<Parsed>>,
-    /// The zone's count of changes at the last sweep.
+    /// The zone's count of changes when the last sweep began.
     swept_at: u64,
 }
 
@@ -214,13 +235,14 @@ impl WorkerCache {
         entries.resize(size(capacity));
         let mut absent = LruCache::unbounded();
         absent.resize(size(ABSENT_NAMES));
-        WorkerCache { entries, absent, by_id: HashMap::new(), swept_at: 0 }
+        let (places, round) = (Places::default(), Round::default());
+        WorkerCache { entries, places, round, absent, by_id: HashMap::new(), swept_at: 0 }
     }
 
     /// The answer for a name if it still holds. On a hit: no lock, no allocation.
     #[inline]
     pub(crate) fn get(&mut self, name: &[u8], store: &Store, now: u64) -> Cached<'_> {
-        if let Some(entry) = self.entries.get_mut(name) {
+        if let Some(Kept { entry, .. }) = self.entries.get_mut(name) {
             let is_due = entry.look_again != 0 && now >= entry.look_again;
             if !is_due && entry.stamps.are_current(store) {
                 return Cached::Found(entry);
@@ -237,12 +259,12 @@ impl WorkerCache {
 
     /// The last answer for a name, whether it still holds or not.
     pub(crate) fn last(&self, name: &[u8]) -> Option<&Entry> {
-        self.entries.peek(name)
+        self.entries.peek(name).map(|kept| &kept.entry)
     }
 
     /// As `last()`.
     pub(crate) fn last_mut(&mut self, name: &[u8]) -> Option<&mut Entry> {
-        self.entries.peek_mut(name)
+        self.entries.peek_mut(name).map(|kept| &mut kept.entry)
     }
 
     /// How many names are kept.
@@ -253,13 +275,31 @@ impl WorkerCache {
     /// Remembers the answer for a name.
     pub(crate) fn insert(&mut self, name: &ServerName, entry: Entry) {
         self.absent.pop(name.as_str().as_bytes());
-        self.entries.push(name.as_str().as_bytes().into(), entry);
+        let name: Rc<[u8]> = name.as_str().as_bytes().into();
+        let place = self.places.add(Rc::clone(&name));
+        if let Some((_, replaced)) = self.entries.push(name, Kept { entry, place }) {
+            self.drop_entry(replaced);
+        }
     }
 
     /// Remembers until `look_again`, monotonic ms, that nobody serves a name.
     pub(crate) fn insert_absent(&mut self, name: &ServerName, stamps: Stamps, look_again: u64) {
-        self.entries.pop(name.as_str().as_bytes());
+        self.remove(name.as_str().as_bytes());
         self.absent.push(name.as_str().as_bytes().into(), Absent { stamps, look_again });
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        if let Some(kept) = self.entries.pop(name) {
+            self.drop_entry(kept);
+        }
+    }
+
+    fn drop_entry(&mut self, kept: Kept) {
+        self.places.remove(kept.place);
+        let parsed = &kept.entry.parsed;
+        if let Some(id) = parsed.id.get().filter(|_| Rc::strong_count(parsed) == 1) {
+            self.by_id.remove(&id);
+        }
     }
 
     /// A set that was parsed for any name; parsed sets are shared.
@@ -269,36 +309,37 @@ impl WorkerCache {
 
     /// Remembers a parsed set by its place in the zone.
     pub(crate) fn insert_parsed(&mut self, id: SetId, parsed: &Rc<Parsed>) {
-        // Dead ones are dropped when they outnumber the living: amortised over the inserts.
+        // Those that died elsewhere are dropped when they outnumber the living: amortised over the
+        // inserts.
         if self.by_id.len() > 2 * self.entries.len() + 16 {
             self.by_id.retain(|_, set| set.strong_count() > 0);
         }
+        parsed.id.set(Some(id));
         self.by_id.insert(id, Rc::downgrade(parsed));
     }
 
-    /// Drops what is no longer current and is in the zone besides, or was removed from it (P8).
-    /// Cheap when the zone did not change since the last time.
-    pub(crate) fn sweep(&mut self, store: &Store) {
+    /// Begins to drop what is no longer current and is in the zone besides, or was removed from it (P8);
+    /// nothing is when the zone did not change since the last time.
+    pub(crate) fn begin_sweep(&mut self, store: &Store) {
         let changes = store.changes();
-        if changes == self.swept_at {
-            return;
+        if changes != self.swept_at {
+            self.swept_at = changes;
+            self.round = Round::begin();
         }
-        self.swept_at = changes;
-        let is_old = |name: &[u8], entry: &Entry| {
-            let is_own = entry.parsed.info.name.as_str().as_bytes() == name;
-            entry.is_published
-                && !entry.stamps.are_current(store)
-                && !(is_own && entry.was_evicted(store))
-        };
-        let old: Vec<Box<[u8]>> = self
-            .entries
-            .iter()
-            .filter(|(name, entry)| is_old(name, entry))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in old {
-            self.entries.pop(&name);
-        }
-        self.by_id.retain(|_, set| set.strong_count() > 0);
     }
+
+    /// Goes on with that for some names; true when there are others.
+    pub(crate) fn sweep(&mut self, store: &Store) -> bool {
+        for name in self.places.step(&mut self.round) {
+            if self.last(&name).is_some_and(|entry| is_old(&name, entry, store)) {
+                self.remove(&name);
+            }
+        }
+        !self.round.is_over()
+    }
+}
+
+fn is_old(name: &[u8], entry: &Entry, store: &Store) -> bool {
+    let is_own = entry.parsed.info.name.as_str().as_bytes() == name;
+    entry.is_published && !entry.stamps.are_current(store) && !(is_own && entry.was_evicted(store))
 }

@@ -14,7 +14,8 @@ use super::zone::{clear_all, for_each_zone};
 use crate::ffi::clock;
 use crate::ffi::log::Log;
 
-/// How often, in ms: parsed sets are gone at most twice this after they were replaced (P8: 10 s).
+/// How often sweeps begin, in ms: parsed sets are gone at most twice this after they were replaced, with
+/// what a sweep takes (P8: 10 s).
 const SWEEP_MSEC: u64 = 4_000;
 /// When looks at files are planned: one that is planned meanwhile is at most this late, ms.
 const LOOK_MSEC: u64 = 500;
@@ -29,7 +30,7 @@ struct Timer {
 
 /// Whether this process has its timer.
 static STARTED: AtomicBool = AtomicBool::new(false);
-/// When parsed sets were last dropped, monotonic ms.
+/// When the last sweep began, monotonic ms.
 static SWEPT_AT: AtomicU64 = AtomicU64::new(0);
 
 pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
@@ -87,8 +88,11 @@ unsafe extern "C" fn tick(event: *mut ngx_event_t) {
         // SAFETY: the running cycle; it is live while its event loop calls us.
         let cycle = unsafe { ngx_cycle };
         for_each_zone(cycle, |zone| zone.flush_counts());
-        sweep(cycle);
-        look_around(cycle)
+        begin_sweep(cycle);
+        let mut is_swept = true;
+        for_each_zone(cycle, |zone| is_swept &= !zone.sweep());
+        let wait = look_around(cycle);
+        if is_swept { wait } else { LEAST_MSEC }
     });
     // SAFETY: the event of start_timer(). A worker that is shutting down goes on with it: its old
     // connections may last for days.
@@ -98,13 +102,13 @@ unsafe extern "C" fn tick(event: *mut ngx_event_t) {
     }
 }
 
-fn sweep(cycle: *mut ngx_cycle_t) {
+fn begin_sweep(cycle: *mut ngx_cycle_t) {
     let now = clock::monotonic_msec();
     if now.wrapping_sub(SWEPT_AT.load(Ordering::Relaxed)) >= SWEEP_MSEC {
         SWEPT_AT.store(now, Ordering::Relaxed);
         for_each_zone(cycle, |zone| {
             zone.finish_left_write(Log::of_cycle());
-            zone.sweep();
+            zone.begin_sweep();
             zone.heal(Log::of_cycle());
         });
     }

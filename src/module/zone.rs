@@ -201,13 +201,17 @@ impl ZoneConf {
         slot.as_mut()?.look_around(&self.host(shared, log))
     }
 
-    /// Drops parsed sets that are no longer current; nothing when none was ever kept.
-    pub(super) fn sweep(&self) {
+    /// Begins to drop parsed sets that are no longer current; nothing when none was ever kept.
+    pub(super) fn begin_sweep(&self) {
         if let Ok(mut slot) = self.resolver.try_borrow_mut() {
-            if let Some(resolver) = slot.as_mut() {
-                resolver.sweep();
-            }
+            slot.iter_mut().for_each(Resolver::begin_sweep);
         }
+    }
+
+    /// Goes on with that; true when there is more to do.
+    pub(super) fn sweep(&self) -> bool {
+        let slot = self.resolver.try_borrow_mut();
+        slot.is_ok_and(|mut slot| slot.as_mut().is_some_and(Resolver::sweep))
     }
 
     /// Counts a handshake of a server that uses the zone.
