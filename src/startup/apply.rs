@@ -250,6 +250,9 @@ impl Target<'_> {
 
 /// Removes what was read at an earlier start: the configuration has no files any more.
 pub(crate) fn forget(store: &Store, host: &dyn Host) {
+    if store.stats().startup_sets == 0 {
+        return;
+    }
     let names = store.names();
     for (name, _) in names.iter().filter(|(_, entry)| entry.source == Source::Startup) {
         let Some(mut writer) = patient_writer(store, host) else { return };
