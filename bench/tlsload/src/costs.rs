@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use openssl::ssl::SslContext;
 
-use crate::fill::{Issuer, cpu};
+use crate::certificates::{Issuer, Kind};
+use crate::fill::cpu;
 use crate::http::{Answer, Client};
 use crate::{Random, context, handshake};
 
@@ -83,10 +84,11 @@ impl Side {
             .try_into()
             .map_err(|pids: Vec<_>| format!("{} processes answer, not one", pids.len()))?;
         let client = Client::new(&server.socket, &pid);
-        let issuer = Issuer::new();
+        let issuer = Issuer::new(Kind::P256);
         let bundles = (0..if is_pushed { CALLS } else { 0 }).map(|i| {
             let name = name_of(i * (server.names / CALLS));
-            let bundle = |generation: usize| issuer.bundle(&name, (generation * CALLS + i) as u64);
+            let bundle =
+                |generation: usize| issuer.issue(&name, (generation * CALLS + i) as u64).bundle();
             let bundles = std::array::from_fn(bundle);
             (name, bundles)
         });

@@ -6,17 +6,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use openssl::pkey::{PKey, Private};
-use openssl::x509::X509;
-
+use crate::certificates::{Issuer, Kind};
 use crate::http::Client;
-use crate::rotate::issue;
 
 /// How a set comes into the zone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Its pair is pushed.
+    /// It is pushed, with an intermediate that all have.
     Push,
+    /// As that, without one.
+    Alone,
     /// A worker reads its files.
     Read,
 }
@@ -25,6 +24,7 @@ impl Way {
     pub(crate) fn parse(text: &str) -> Option<Way> {
         match text {
             "push" => Some(Way::Push),
+            "alone" => Some(Way::Alone),
             "read" => Some(Way::Read),
             _ => None,
         }
@@ -33,29 +33,10 @@ impl Way {
 
 pub(crate) struct Plan {
     pub(crate) way: Way,
+    pub(crate) kind: Kind,
     pub(crate) socket: PathBuf,
     pub(crate) count: u64,
     pub(crate) clients: u64,
-}
-
-/// Signs leaves by one intermediate, which all of them send.
-pub(crate) struct Issuer(X509, PKey<Private>);
-
-impl Issuer {
-    pub(crate) fn new() -> Issuer {
-        let (certificate, key) = issue("issuer", &[], 0, None);
-        Issuer(certificate, key)
-    }
-
-    /// What is pushed for a name: leaf, intermediate and key.
-    pub(crate) fn bundle(&self, name: &str, serial: u64) -> Vec<u8> {
-        let signer = (self.0.clone(), self.1.clone());
-        let (leaf, key) = issue(name, &[name], serial, Some(&signer));
-        let mut bundle = leaf.to_pem().expect("PEM");
-        bundle.extend(self.0.to_pem().expect("PEM"));
-        bundle.extend(key.private_key_to_pem_pkcs8().expect("PEM"));
-        bundle
-    }
 }
 
 /// Nanoseconds on a CPU of processes, so far.
@@ -76,7 +57,7 @@ struct Mark {
 pub(crate) fn run(plan: &Plan) -> bool {
     let workers = Client::workers(&plan.socket);
     let mark = || Mark { at: Instant::now(), cpu: cpu(&workers) };
-    let issuer = Issuer::new();
+    let issuer = Issuer::new(plan.kind);
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let marks = Mutex::new(vec![mark()]);
     let tenth = plan.count.div_ceil(10);
@@ -117,8 +98,9 @@ pub(crate) fn run(plan: &Plan) -> bool {
 fn add(way: Way, i: u64, issuer: &Issuer, client: &mut Client) -> Result<(), String> {
     let name = format!("n{i}.test");
     let answer = match way {
-        Way::Push => {
-            let body = issuer.bundle(&name, i);
+        Way::Push | Way::Alone => {
+            let pair = issuer.issue(&name, i);
+            let body = if way == Way::Push { pair.bundle() } else { pair.bundle_alone() };
             client.call("PUT", &format!("/certs/sets/{name}"), &[], &body)?
         }
         Way::Read => client.call("POST", &format!("/certs/clear?name={name}"), &[], &[])?,

@@ -7,17 +7,26 @@
 //! tlsload pushes ADDR API_SOCKET PUSHES NAMES CLIENTS HANDSHAKERS
 //! tlsload refused ADDR FIRST|same COUNT THREADS         unknown names: from uFIRST on, or one
 //! tlsload pairs DIRECTORY COUNT                         n0.test to nCOUNT.test
-//! tlsload fill WAY API_SOCKET COUNT CLIENTS             the same names: WAY is push, or read
+//! tlsload fill WAY API_SOCKET COUNT CLIENTS [KIND]      the same names: WAY is push, alone, or read
+//! tlsload fit WAY KIND API_SOCKET DIRECTORY             WAY is push, twice, or read; KIND a key type
+//! tlsload each ADDR FIRST END [unsigned]                n{FIRST}.test and so on, a handshake each
 //! tlsload costs ROUNDS CALLS ADDR API_SOCKET COUNT ADDR API_SOCKET COUNT
+//! tlsload resting API_SOCKET NAMES                      pushes names that the next two leave alone
+//! tlsload pushes-at API_SOCKET PID push|dry RATE SECONDS NAMES
+//! tlsload handshakes-at ADDR PID RATE SECONDS NAMES     for those at rest
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
 //! must be served the new certificate; handshakes go on while the files are being written, and none
 //! may fail. `pushes` pushes over the API, and checks each answer and handshake against all that was
 //! pushed. `fill` has a zone hold COUNT sets, and prints what each tenth took. `costs` compares what calls
-//! cost two servers whose zones were filled with COUNT names each. The others print one line; the exit status is 1 when anything was not as it should be.
+//! cost two servers whose zones were filled with COUNT names each. `fit` has a zone take sets until it is
+//! full. `each` may end before the server signs. The others print one line; the exit status is 1 when anything was not as it should be.
 
+mod certificates;
+mod contend;
 mod costs;
 mod fill;
+mod fit;
 mod http;
 mod pushes;
 mod refused;
@@ -155,12 +164,19 @@ fn main() -> ExitCode {
         }
         ["pairs", directory, count] => {
             for i in 0..number(count) {
-                let (certificate, key) = rotate::pair(&format!("n{i}.test"), i);
-                let base = std::path::Path::new(directory).join(format!("n{i}.test"));
-                std::fs::write(base.with_extension("test.cert.pem"), certificate).expect("write");
-                std::fs::write(base.with_extension("test.key.pem"), key).expect("write");
+                let (certificate, key) = certificates::pair(&format!("n{i}.test"), i);
+                fit::write(std::path::Path::new(directory), i, &certificate, &key);
             }
             true
+        }
+        ["fit", way, kind, socket, directory] => fit::run(&fit::Plan {
+            way: fit::Way::parse(way).expect("way"),
+            kind: certificates::Kind::parse(kind).expect("kind"),
+            socket: socket.into(),
+            directory: directory.into(),
+        }),
+        ["each", addr, first, end, rest @ ..] => {
+            fit::each(address(addr), number(first)..number(end), rest == ["unsigned"])
         }
         ["swap", addr, directory, name, way, swaps, settle_every, bound] => {
             swap::run(&swap::Plan {
@@ -194,12 +210,33 @@ fn main() -> ExitCode {
                 handshakers: number(handshakers) as usize,
             })
         }
-        ["fill", way, socket, count, clients] => fill::run(&fill::Plan {
+        ["fill", way, socket, count, clients, rest @ ..] => fill::run(&fill::Plan {
             way: fill::Way::parse(way).expect("way"),
+            kind: certificates::Kind::parse(rest.first().unwrap_or(&"p256")).expect("kind"),
             socket: socket.into(),
             count: number(count),
             clients: number(clients),
         }),
+        ["resting", socket, names] => contend::prepare(socket.into(), number(names)),
+        ["pushes-at", socket, worker, way, rate, seconds, names] => {
+            contend::pushes(&contend::Pushes {
+                socket: socket.into(),
+                worker: (*worker).to_owned(),
+                is_dry: *way == "dry",
+                rate: number(rate),
+                seconds: number(seconds),
+                names: number(names),
+            })
+        }
+        ["handshakes-at", addr, worker, rate, seconds, names] => {
+            contend::handshakes(&contend::Handshakes {
+                addr: address(addr),
+                worker: (*worker).to_owned(),
+                rate: number(rate),
+                seconds: number(seconds),
+                names: number(names),
+            })
+        }
         ["costs", rounds, calls, few @ .., addr, socket, count] if few.len() == 3 => {
             let side = |addr: &str, socket: &str, count: &str| costs::Server {
                 addr: address(addr),
@@ -211,8 +248,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tlsload handshakes | rotate | swap | pushes | refused | pairs | fill | costs \
-                 ...: see src/main.rs"
+                "usage: tlsload handshakes | rotate | swap | pushes | refused | ...: see src/main.rs"
             );
             false
         }

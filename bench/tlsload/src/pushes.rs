@@ -14,8 +14,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
 use crate::Random;
+use crate::certificates::issue;
 use crate::http::{Answer, Client};
-use crate::rotate::issue;
 use history::{Change, Condition, Effect, Findings, History, Seen, Span, What};
 
 /// Sets of each name that are pushed in turn.

@@ -6,14 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use openssl::asn1::{Asn1Integer, Asn1Time};
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
+use crate::certificates::pair;
 
 pub(crate) struct Plan {
     pub(crate) addr: SocketAddr,
@@ -23,47 +16,6 @@ pub(crate) struct Plan {
     pub(crate) rotations: u64,
     pub(crate) handshakes: u64,
     pub(crate) threads: u64,
-}
-
-/// A pair whose serial number is the rotation's.
-pub(crate) fn pair(name: &str, serial: u64) -> (Vec<u8>, Vec<u8>) {
-    let (leaf, key) = issue(name, &[name], serial, None);
-    (leaf.to_pem().expect("PEM"), key.private_key_to_pem_pkcs8().expect("PEM"))
-}
-
-/// A certificate for names and its key, P-256; self-signed where there is no issuer.
-pub(crate) fn issue(
-    subject: &str,
-    names: &[&str],
-    serial: u64,
-    issuer: Option<&(X509, PKey<Private>)>,
-) -> (X509, PKey<Private>) {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("curve");
-    let key = PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key");
-    let mut name = X509NameBuilder::new().expect("name");
-    name.append_entry_by_text("CN", subject).expect("name");
-    let name = name.build();
-    let mut leaf = X509::builder().expect("certificate");
-    leaf.set_version(2).expect("version");
-    let number = BigNum::from_slice(&serial.to_be_bytes()).expect("serial");
-    leaf.set_serial_number(&Asn1Integer::from_bn(&number).expect("serial")).expect("serial");
-    leaf.set_subject_name(&name).expect("subject");
-    let issuer_name = issuer.map_or(name.as_ref(), |(issuer, _)| issuer.subject_name());
-    leaf.set_issuer_name(issuer_name).expect("issuer");
-    leaf.set_pubkey(&key).expect("key");
-    leaf.set_not_before(&Asn1Time::days_from_now(0).expect("time")).expect("time");
-    leaf.set_not_after(&Asn1Time::days_from_now(90).expect("time")).expect("time");
-    if !names.is_empty() {
-        let mut extension = SubjectAlternativeName::new();
-        for name in names {
-            extension.dns(name);
-        }
-        let extension = extension.build(&leaf.x509v3_context(None, None));
-        leaf.append_extension(extension.expect("names")).expect("names");
-    }
-    let signer = issuer.map_or(&key, |(_, key)| key);
-    leaf.sign(signer, MessageDigest::sha256()).expect("signature");
-    (leaf.build(), key)
 }
 
 /// Writes both files: in place or by rename, either first, with or without a gap.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::rotate::pair;
+use crate::certificates::pair;
 
 pub(crate) struct Plan {
     pub(crate) addr: SocketAddr,
