@@ -272,6 +272,12 @@ impl WorkerCache {
         self.entries.len()
     }
 
+    /// How many sets can be found by their place in the zone.
+    #[cfg(test)]
+    pub(crate) fn sets(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Remembers the answer for a name.
     pub(crate) fn insert(&mut self, name: &ServerName, entry: Entry) {
         self.absent.pop(name.as_str().as_bytes());

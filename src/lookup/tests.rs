@@ -206,6 +206,29 @@ fn a_pushed_set_serves_all_its_names_before_files() {
     assert_eq!(test.served("b.test"), None);
 }
 
+/// P8.
+#[test]
+fn a_sweep_drops_what_was_replaced_and_its_set() {
+    let mut test = Test::new();
+    let sweep = |test: &mut Test| {
+        let [worker, _] = &mut test.workers;
+        worker.begin_sweep();
+        while worker.sweep() {}
+        (worker.cache.len(), worker.cache.sets())
+    };
+    for round in 0..3 {
+        let pushed = test.push(&["a.test", "b.test"]);
+        assert_eq!(sweep(&mut test), (0, 0), "round {round}");
+        for name in ["a.test", "b.test"] {
+            assert_eq!(test.served(name), Some(pushed));
+        }
+        assert_eq!(sweep(&mut test), (2, 1), "round {round}");
+    }
+    test.store.write(&test.host).unwrap().remove("a.test");
+    assert_eq!(test.served("a.test"), None);
+    assert_eq!(sweep(&mut test), (0, 0));
+}
+
 #[test]
 fn files_of_a_name_that_its_set_does_not_cover_replace_nothing() {
     let mut test = Test::new();

@@ -18,6 +18,9 @@ const GENERATIONS: u64 = 2;
 /// Connections that push, and threads that make handshakes.
 const CLIENTS: u64 = 2;
 
+/// Connections until one is to the worker that is wanted.
+const TRIES: usize = 200;
+
 /// Names that are pushed again and again, and names that are only served: no two have a parent in
 /// common, which both would look for.
 pub(crate) fn moving(i: u64) -> String {
@@ -174,6 +177,18 @@ pub(crate) fn handshakes(plan: &Handshakes) -> bool {
         eprintln!("{error}");
     }
     errors.is_empty() && !seen.is_empty()
+}
+
+/// Handshakes for all names until that worker has served each from its cache.
+pub(crate) fn warm(plan: &Handshakes) -> bool {
+    let tls = context(false);
+    let is_warm = |name: &str| {
+        (0..TRIES).any(|_| {
+            let seen = one(&tls, plan, name);
+            matches!(seen, Ok(Some(Seen { is_hit: true, .. })))
+        })
+    };
+    (0..plan.names).all(|i| is_warm(&resting(i)))
 }
 
 /// A handshake, and then the question who served it, and how; `None` when it was another worker.

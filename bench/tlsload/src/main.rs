@@ -13,7 +13,8 @@
 //! tlsload costs ROUNDS CALLS ADDR API_SOCKET COUNT ADDR API_SOCKET COUNT
 //! tlsload resting API_SOCKET NAMES                      pushes names that the next two leave alone
 //! tlsload pushes-at API_SOCKET PID push|dry RATE SECONDS NAMES
-//! tlsload handshakes-at ADDR PID RATE SECONDS NAMES     for those at rest
+//! tlsload warm-at ADDR PID NAMES                        one for each of those at rest, until it is a hit
+//! tlsload handshakes-at ADDR PID NAMES RATE SECONDS     for those at rest
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
 //! must be served the new certificate; handshakes go on while the files are being written, and none
@@ -228,14 +229,16 @@ fn main() -> ExitCode {
                 names: number(names),
             })
         }
-        ["handshakes-at", addr, worker, rate, seconds, names] => {
-            contend::handshakes(&contend::Handshakes {
+        [what @ ("warm-at" | "handshakes-at"), addr, worker, names, rest @ ..] => {
+            let at = |i: usize| rest.get(i).map_or(0, |text| number(text));
+            let plan = contend::Handshakes {
                 addr: address(addr),
                 worker: (*worker).to_owned(),
-                rate: number(rate),
-                seconds: number(seconds),
                 names: number(names),
-            })
+                rate: at(0),
+                seconds: at(1),
+            };
+            if *what == "warm-at" { contend::warm(&plan) } else { contend::handshakes(&plan) }
         }
         ["costs", rounds, calls, few @ .., addr, socket, count] if few.len() == 3 => {
             let side = |addr: &str, socket: &str, count: &str| costs::Server {
