@@ -40,7 +40,7 @@ pub(crate) fn prepare(socket: PathBuf, names: u64) -> bool {
         let path = format!("/certs/sets/{}", resting(i));
         client.call("PUT", &path, &[], &body).is_ok_and(|answer| answer.status / 100 == 2)
     };
-    (0..names).all(|i| push(i))
+    (0..names).all(&mut push)
 }
 
 pub(crate) struct Pushes {

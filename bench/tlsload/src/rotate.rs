@@ -23,11 +23,10 @@ fn write(plan: &Plan, rotation: u64) {
     let (certificate, key) = pair(&plan.name, rotation);
     let certificate = (plan.directory.join(format!("{}.cert.pem", plan.name)), certificate);
     let key = (plan.directory.join(format!("{}.key.pem", plan.name)), key);
-    let (first, second) =
-        if rotation.is_multiple_of(2) { (certificate, key) } else { (key, certificate) };
+    let (first, second) = if rotation % 2 == 0 { (certificate, key) } else { (key, certificate) };
     let by_rename = rotation % 4 < 2;
     put(&first.0, &first.1, by_rename);
-    if rotation.is_multiple_of(3) {
+    if rotation % 3 == 0 {
         std::thread::sleep(Duration::from_millis(rotation % 7));
     }
     put(&second.0, &second.1, by_rename);

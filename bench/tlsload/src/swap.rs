@@ -134,7 +134,7 @@ pub(crate) fn run(plan: &Plan) -> bool {
         }
         for serial in 2..=plan.swaps + 1 {
             write(plan, serial);
-            if (serial - 1).is_multiple_of(plan.settle_every) {
+            if (serial - 1) % plan.settle_every == 0 {
                 let begin = Instant::now();
                 while seen.load(Ordering::SeqCst) != serial && begin.elapsed() < 3 * plan.bound {
                     std::thread::sleep(Duration::from_millis(2));

@@ -189,6 +189,9 @@ impl Model {
         let names: Vec<&str> = served.iter().map(String::as_str).collect();
 
         let evictions = store.stats().evictions;
+        // The set that it takes the place of counts, too: it may be gone afterwards.
+        let is_tight = |Stats { used_bytes, free_bytes, .. }| used_bytes > free_bytes;
+        let was_tight = is_tight(store.stats());
         let present = self.sets.get(name).map(|known| (known.entry.ticket, known.generation));
         let expected = present.map(|(_, generation)| generation);
         let publication = Publication {
@@ -239,8 +242,7 @@ impl Model {
         // One that is refused for want of room in one piece may have lost its own for that, and one
         // that found none but what is kept for it has none.
         let is_refused = published.is_err();
-        let Stats { used_bytes, free_bytes, .. } = store.stats();
-        let is_tight = used_bytes > free_bytes;
+        let is_tight = was_tight || is_tight(store.stats());
         if store.details(name) != Lookup::Absent && (!set.keep || is_refused || is_tight) {
             let Lookup::Found(details) = store.details(name) else { panic!("{name}") };
             self.sets.get_mut(name).unwrap().previous.take_if(|_| details.previous.is_none());
