@@ -19,6 +19,7 @@ pub(crate) mod handshake;
 pub(crate) mod http;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod installable;
+mod key_number;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod log;
 #[cfg(not(any(test, fuzzing)))]
@@ -28,6 +29,7 @@ pub(crate) mod pool;
 pub(crate) mod region;
 #[cfg(not(any(test, fuzzing)))]
 mod request_bits;
+pub(crate) mod rsa;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) mod shm;
 #[cfg(not(any(test, fuzzing)))]

@@ -15,8 +15,8 @@ use super::error::SetError;
 use super::passwords::Passwords;
 use super::pem::{Block, Kind};
 use crate::ffi::decoder::{KeyDecoder, decode_any};
-use crate::ffi::ec;
 use crate::ffi::undecoded::subject_public_key;
+use crate::ffi::{ec, rsa};
 use crate::record::KeyType;
 
 /// PKCS #8 in DER.
@@ -216,6 +216,10 @@ pub(super) fn check_usable(
             let point = EcPoint::of_public_key(&public.info).map_or(&[][..], |own| own.point);
             ec::makes_point(key, point, &mut parser.curves)
         }
+        Some(KeyType::Rsa) => match rsa::is_consistent(key) {
+            Ok(Some(is_consistent)) => Ok(is_consistent),
+            Ok(None) | Err(_) => signs_for(key, public.decoded(&mut parser.decoder)?),
+        },
         Some(_) => signs_for(key, public.decoded(&mut parser.decoder)?),
     };
     match is_whole {

@@ -1,17 +1,16 @@
-//! What OpenSSL knows of an EC key. Asked for one by one: a key that is taken apart as a whole
-//! (`EVP_PKEY_get1_EC_KEY(3)`) holds a second copy of itself from then on.
+//! Whether an EC key is whole, and one for TLS.
 
 use std::ffi::{CStr, c_int};
-use std::ptr;
 
-use foreign_types::ForeignType;
 use foreign_types::ForeignTypeRef;
-use openssl::bn::{BigNum, BigNumContext};
+use openssl::bn::BigNumContext;
 use openssl::ec::{EcGroup, EcPoint};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{PKeyRef, Private};
 use openssl_sys as ossl;
+
+use super::key_number::KeyNumber;
 
 const LONGEST_CURVE_NAME: usize = 80;
 
@@ -52,10 +51,10 @@ pub(crate) fn makes_point(
     curves: &mut Curves,
 ) -> Result<bool, ErrorStack> {
     let group = curves.named(curve(key)?)?;
-    let private = private_half(key)?;
+    let private = KeyNumber::of(key, c"priv")?;
     let mut ctx = BigNumContext::new()?;
     let mut expected = EcPoint::new(group)?;
-    expected.mul_generator2(group, &private.0, &mut ctx)?;
+    expected.mul_generator2(group, &private, &mut ctx)?;
     let point = EcPoint::from_bytes(group, point, &mut ctx)?;
     expected.eq(group, &point, &mut ctx)
 }
@@ -73,26 +72,6 @@ fn curve(key: &PKeyRef<Private>) -> Result<Nid, ErrorStack> {
         ossl::OBJ_txt2nid(CStr::from_ptr(name.as_ptr()).as_ptr())
     };
     Ok(Nid::from_raw(nid))
-}
-
-/// A number that is wiped when it is dropped.
-struct Secret(BigNum);
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.clear();
-    }
-}
-
-fn private_half(key: &PKeyRef<Private>) -> Result<Secret, ErrorStack> {
-    let mut number = ptr::null_mut();
-    // SAFETY: the key is live, the name a string; OpenSSL makes the number, and it is ours.
-    unsafe {
-        if ossl::EVP_PKEY_get_bn_param(key.as_ptr(), c"priv".as_ptr(), &mut number) != 1 {
-            return Err(ErrorStack::get());
-        }
-        Ok(Secret(BigNum::from_ptr(number)))
-    }
 }
 
 #[cfg(test)]
