@@ -55,14 +55,15 @@ pub(crate) fn issue(
     issuer: Option<&(X509, PKey<Private>)>,
 ) -> (X509, PKey<Private>) {
     let key = Kind::P256.key();
-    (sign(subject, names, serial, &key, issuer), key)
+    (certify(&key, subject, names, serial, issuer), key)
 }
 
-fn sign(
+/// A certificate for a key.
+pub(crate) fn certify(
+    key: &PKey<Private>,
     subject: &str,
     names: &[&str],
     serial: u64,
-    key: &PKey<Private>,
     issuer: Option<&(X509, PKey<Private>)>,
 ) -> X509 {
     let mut name = X509NameBuilder::new().expect("name");
@@ -114,7 +115,7 @@ impl Issuer {
 
     pub(crate) fn issue(&self, name: &str, serial: u64) -> Issued<'_> {
         let key = self.key.clone().unwrap_or_else(|| self.kind.key());
-        let leaf = sign(name, &[name], serial, &key, Some(&self.own));
+        let leaf = certify(&key, name, &[name], serial, Some(&self.own));
         Issued { leaf, key, issuer: &self.own.0 }
     }
 }

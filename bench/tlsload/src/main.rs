@@ -15,13 +15,16 @@
 //! tlsload pushes-at API_SOCKET PID push|dry RATE SECONDS NAMES
 //! tlsload warm-at ADDR PID NAMES                        one for each of those at rest, until it is a hit
 //! tlsload handshakes-at ADDR PID NAMES RATE SECONDS     for those at rest
+//! tlsload sets DIRECTORY COUNT SERIAL p256|rsa          the same with an intermediate, and a list
 //! ```
 //! `rotate` writes a new pair for NAME, clears, and then makes HANDSHAKES handshakes, each of which
 //! must be served the new certificate; handshakes go on while the files are being written, and none
 //! may fail. `pushes` pushes over the API, and checks each answer and handshake against all that was
 //! pushed. `fill` has a zone hold COUNT sets, and prints what each tenth took. `costs` compares what calls
 //! cost two servers whose zones were filled with COUNT names each. `fit` has a zone take sets until it is
-//! full. `each` may end before the server signs. The others print one line; the exit status is 1 when anything was not as it should be.
+//! full. `each` may end before the server signs. `sets` writes NAME.cert.pem, NAME.key.pem and both in
+//! bundles/NAME.pem. The others print one line; the exit status is 1 when anything was not as it should
+//! be.
 
 mod certificates;
 mod contend;
@@ -32,6 +35,7 @@ mod http;
 mod pushes;
 mod refused;
 mod rotate;
+mod sets;
 mod swap;
 
 use std::collections::BTreeMap;
@@ -178,6 +182,12 @@ fn main() -> ExitCode {
         }),
         ["each", addr, first, end, rest @ ..] => {
             fit::each(address(addr), number(first)..number(end), rest == ["unsigned"])
+        }
+        ["sets", directory, count, serial, key_type] => {
+            let key_type = sets::KeyType::parse(key_type).expect("key type");
+            sets::write(directory.as_ref(), number(count), number(serial), key_type)
+                .expect("write");
+            true
         }
         ["swap", addr, directory, name, way, swaps, settle_every, bound] => {
             swap::run(&swap::Plan {

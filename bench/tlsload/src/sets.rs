@@ -1,0 +1,93 @@
+//! Many certificates of one intermediate, as files that each kind of server can read.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+
+use crate::certificates::{certify, issue};
+
+#[derive(Clone, Copy)]
+pub(crate) enum KeyType {
+    P256,
+    Rsa2048,
+}
+
+impl KeyType {
+    pub(crate) fn parse(text: &str) -> Option<KeyType> {
+        match text {
+            "p256" => Some(KeyType::P256),
+            "rsa" => Some(KeyType::Rsa2048),
+            _ => None,
+        }
+    }
+}
+
+/// RSA keys take a third of a second each. A server parses what it reads, so it makes no difference
+/// to it that names share one.
+const RSA_KEYS: u64 = 32;
+
+/// Runs `work` for each number below `count`, on all CPUs.
+fn for_each(count: u64, work: impl Fn(u64) -> io::Result<()> + Sync) -> io::Result<()> {
+    let next = AtomicU64::new(0);
+    let thread = || -> io::Result<()> {
+        loop {
+            match next.fetch_add(1, Ordering::Relaxed) {
+                i if i < count => work(i)?,
+                _ => return Ok(()),
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(thread)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("thread"))
+    })
+}
+
+fn rsa_keys(count: u64) -> io::Result<Vec<PKey<Private>>> {
+    let keys = Mutex::new(Vec::new());
+    for_each(count, |_| {
+        let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+        keys.lock().expect("keys").push(key);
+        Ok(())
+    })?;
+    Ok(keys.into_inner().expect("keys"))
+}
+
+/// `n0.test` and on, with serial numbers from `serial` on, and `list`: each name with the path of its
+/// certificate.
+pub(crate) fn write(
+    directory: &Path,
+    count: u64,
+    serial: u64,
+    key_type: KeyType,
+) -> io::Result<()> {
+    fs::create_dir_all(directory.join("bundles"))?;
+    let keys = match key_type {
+        KeyType::P256 => Vec::new(),
+        KeyType::Rsa2048 => rsa_keys(RSA_KEYS.min(count))?,
+    };
+    let pair = |i: u64, subject: &str, names: &[&str], by| match keys.get((i % RSA_KEYS) as usize) {
+        Some(key) => (certify(key, subject, names, serial + i, by), key.clone()),
+        None => issue(subject, names, serial + i, by),
+    };
+    let intermediate = pair(0, "intermediate", &[], None);
+    let issuer = intermediate.0.to_pem()?;
+    for_each(count, |i| {
+        let name = format!("n{i}.test");
+        let (leaf, key) = pair(i, &name, &[&name], Some(&intermediate));
+        let chain = [leaf.to_pem()?, issuer.clone()].concat();
+        let key = key.private_key_to_pem_pkcs8()?;
+        fs::write(directory.join("bundles").join(format!("{name}.pem")), [&*chain, &key].concat())?;
+        fs::write(directory.join(format!("{name}.cert.pem")), chain)?;
+        fs::write(directory.join(format!("{name}.key.pem")), key)
+    })?;
+    let path = |i| directory.join(format!("n{i}.test.cert.pem"));
+    let list: String = (0..count).map(|i| format!("n{i}.test {}\n", path(i).display())).collect();
+    fs::write(directory.join("list"), list)
+}
