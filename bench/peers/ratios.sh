@@ -27,6 +27,14 @@ load() {
         die "$1: handshakes failed; its last lines: $(tail -n 3 "$DIR/$1.log")"
 }
 
+names_of() {
+    case $1 in
+        one) echo 1 ;;
+        uniform) echo "$NAMES, uniform" ;;
+        zipf) echo "$NAMES, Zipf" ;;
+    esac
+}
+
 # Starts all servers for a key type, and asks each for all its names.
 start_all() {
     local key=$1 peer pid next=$PORT
@@ -134,12 +142,9 @@ EOF
 }
 
 print_case() {
-    local key=$1 protocol=$2 case=$3 names=1
-    case $case in
-        *:uniform) names="$NAMES, uniform" ;;
-        *:zipf) names="$NAMES, Zipf" ;;
-    esac
-    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "${PEER_SAYS[${case%:*}]}" "$names" \
+    local key=$1 protocol=$2 case=$3
+    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "${PEER_SAYS[${case%:*}]}" \
+        "$(names_of "${case#*:}")" \
         "$(paste <(column 6 "$key" "$protocol" "$case") \
             <(column 6 "$key" "$protocol" static:one) | awk '{ print $1 / $2 }' |
             median_and_bounds)" \

@@ -151,7 +151,8 @@ serving_process() {
 
 stop_peer() {
     kill -TERM "$1" 2>/dev/null || return 0
-    wait "$1" || true
+    wait_until 100 not_running "$1" || kill -KILL "$1"
+    wait "$1" 2>/dev/null || true
 }
 
 resident_kib() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$1/status"; }
