@@ -1,7 +1,7 @@
 //! One full handshake.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +20,13 @@ use crate::list::Name;
 /// Longer than any handshake, also under callgrind.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Takes the certificate that the list has for the name, and no other.
+/// OpenSSL sends two, each with a write of its own.
+const TICKETS: u32 = 2;
+
+/// Takes what the list has for the name, and nothing else.
 #[derive(Debug)]
 struct Expected {
-    leaves: HashMap<ServerName<'static>, CertificateDer<'static>>,
+    leaves: HashMap<ServerName<'static>, Vec<CertificateDer<'static>>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -37,7 +40,7 @@ impl ServerCertVerifier for Expected {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.leaves.get(&name.to_owned()) {
-            Some(expected) if expected == leaf => Ok(ServerCertVerified::assertion()),
+            Some(leaves) if leaves.contains(leaf) => Ok(ServerCertVerified::assertion()),
             _ => Err(Error::General("another certificate".to_owned())),
         }
     }
@@ -63,6 +66,12 @@ impl ServerCertVerifier for Expected {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+pub(crate) struct Handshake {
+    /// From the connect to the client's last byte.
+    pub(crate) took: Duration,
+    pub(crate) leaf: CertificateDer<'static>,
 }
 
 pub(crate) struct Client {
@@ -92,10 +101,11 @@ impl Client {
             kx_groups: vec![ring::kx_group::X25519, ring::kx_group::SECP256R1],
             ..ring::default_provider()
         };
-        let verifier = Expected {
-            leaves: names.iter().cloned().collect(),
-            algorithms: provider.signature_verification_algorithms,
-        };
+        let mut leaves = HashMap::<_, Vec<_>>::new();
+        for (name, leaf) in names {
+            leaves.entry(name.clone()).or_default().push(leaf.clone());
+        }
+        let verifier = Expected { leaves, algorithms: provider.signature_verification_algorithms };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .map_err(|e| e.to_string())?
@@ -106,9 +116,9 @@ impl Client {
         Ok(Client { addr, config: Arc::new(config), has_tickets: version == &version::TLS13 })
     }
 
-    /// What it took, from the connect to the client's last byte. The connection is reset once the
-    /// server has done its part, so that neither side has a port left waiting.
-    pub(crate) fn handshake(&self, name: &ServerName<'static>) -> Result<Duration, String> {
+    /// The connection is reset once the server has done its part, so that neither side has a port
+    /// left waiting.
+    pub(crate) fn handshake(&self, name: &ServerName<'static>) -> Result<Handshake, String> {
         let start = Instant::now();
         let mut tcp = connect(self.addr).map_err(|e| format!("connect: {e}"))?;
         let mut tls = ClientConnection::new(self.config.clone(), name.clone())
@@ -118,9 +128,10 @@ impl Client {
         }
         let took = start.elapsed();
         if self.has_tickets {
-            await_ticket(&mut tls, &mut tcp).map_err(|e| format!("ticket: {e}"))?;
+            await_tickets(&mut tls, &mut tcp).map_err(|e| format!("tickets: {e}"))?;
         }
-        Ok(took)
+        let leaf = tls.peer_certificates().and_then(|chain| chain.first());
+        Ok(Handshake { took, leaf: leaf.ok_or("no certificate")?.clone().into_owned() })
     }
 }
 
@@ -133,10 +144,12 @@ fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 /// A reset that overtakes the client's Finished would spare the server work, now and then.
-fn await_ticket(tls: &mut ClientConnection, tcp: &mut (impl Read + Write)) -> std::io::Result<()> {
-    while tls.tls13_tickets_received() == 0 {
-        if tls.read_tls(tcp)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+fn await_tickets(tls: &mut ClientConnection, tcp: &mut (impl Read + Write)) -> std::io::Result<()> {
+    while tls.tls13_tickets_received() < TICKETS {
+        match tls.read_tls(tcp) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
+            _ => {}
         }
         tls.process_new_packets().map_err(std::io::Error::other)?;
     }

@@ -11,11 +11,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Name>, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let names = text.lines().map(|line| {
         let (name, certificate) = line.split_once(' ').ok_or_else(|| format!("no path: {line}"))?;
-        let name = ServerName::try_from(name.to_owned()).map_err(|e| format!("{name}: {e}"))?;
-        Ok((name, leaf(certificate.as_ref())?))
+        Ok((server_name(name)?, leaf(certificate.as_ref())?))
     });
     let names = names.collect::<Result<Vec<_>, String>>()?;
     if names.is_empty() { Err(format!("{}: no names", path.display())) } else { Ok(names) }
+}
+
+pub(crate) fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|e| format!("{text}: {e}"))
 }
 
 /// The first certificate of a file.

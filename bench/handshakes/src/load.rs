@@ -43,12 +43,15 @@ impl Pick {
     }
 }
 
+/// How often each kind of failure was.
+pub(crate) type Failures = BTreeMap<String, usize>;
+
 #[derive(Default)]
 pub(crate) struct Findings {
     /// In order.
     times: Vec<Duration>,
     took: Duration,
-    pub(crate) failures: BTreeMap<String, usize>,
+    pub(crate) failures: Failures,
 }
 
 impl Findings {
@@ -95,7 +98,7 @@ pub(crate) fn run(
                         }
                         let name = &names[pick.of(nth, names.len(), &mut random)];
                         match client.handshake(name) {
-                            Ok(took) => findings.times.push(took),
+                            Ok(handshake) => findings.times.push(handshake.took),
                             Err(kind) => *findings.failures.entry(kind).or_default() += 1,
                         }
                     }

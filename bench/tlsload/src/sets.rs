@@ -68,19 +68,20 @@ pub(crate) fn write(
     key_type: KeyType,
 ) -> io::Result<()> {
     fs::create_dir_all(directory.join("bundles"))?;
-    let keys = match key_type {
+    let mut keys = match key_type {
         KeyType::P256 => Vec::new(),
-        KeyType::Rsa2048 => rsa_keys(RSA_KEYS.min(count))?,
+        KeyType::Rsa2048 => rsa_keys(RSA_KEYS + 1)?,
     };
-    let pair = |i: u64, subject: &str, names: &[&str], by| match keys.get((i % RSA_KEYS) as usize) {
-        Some(key) => (certify(key, subject, names, serial + i, by), key.clone()),
-        None => issue(subject, names, serial + i, by),
+    let pair = |key: Option<PKey<Private>>, subject: &str, names: &[&str], serial, by| match key {
+        Some(key) => (certify(&key, subject, names, serial, by), key),
+        None => issue(subject, names, serial, by),
     };
-    let intermediate = pair(0, "intermediate", &[], None);
+    let intermediate = pair(keys.pop(), "intermediate", &[], serial, None);
     let issuer = intermediate.0.to_pem()?;
     for_each(count, |i| {
         let name = format!("n{i}.test");
-        let (leaf, key) = pair(i, &name, &[&name], Some(&intermediate));
+        let key = keys.get((i % RSA_KEYS) as usize).cloned();
+        let (leaf, key) = pair(key, &name, &[&name], serial + i, Some(&intermediate));
         let chain = [leaf.to_pem()?, issuer.clone()].concat();
         let key = key.private_key_to_pem_pkcs8()?;
         fs::write(directory.join("bundles").join(format!("{name}.pem")), [&*chain, &key].concat())?;
