@@ -18,6 +18,7 @@ count_peer() {
     # One process: callgrind counts each for itself.
     start_peer "$peer" "$DIR/$key" "$PORT" "$NAMES" off \
         valgrind --tool=callgrind --callgrind-out-file=/dev/null
+    [[ $peer != pushed ]] || push_all "$peer" "$DIR/$key" "$NAMES"
     if [[ ! $peer =~ ^(static|again)$ && $PICKS != one ]]; then
         load "$peer" "$PORT" "$key" each "$NAMES" "$IN_FLIGHT" tls13 >/dev/null
     fi

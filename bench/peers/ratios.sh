@@ -23,7 +23,8 @@ cases() {
 
 # load PEER PORT KEY PICK COUNT IN_FLIGHT PROTOCOL: prints the client's line.
 load() {
-    taskset -c "1-$(($(nproc) - 1))" "$HANDSHAKES_CLIENT" "127.0.0.1:$2" "$DIR/$3/list" "${@:4}" ||
+    taskset -c "1-$(($(nproc) - 1))" "$HANDSHAKES_CLIENT" load "127.0.0.1:$2" "$DIR/$3/list" \
+        "${@:4}" ||
         die "$1: handshakes failed; its last lines: $(tail -n 3 "$DIR/$1.log")"
 }
 
@@ -40,6 +41,7 @@ start_all() {
     local key=$1 peer pid next=$PORT
     for peer in $PEERS; do
         start_peer "$peer" "$DIR/$key" "$next" "$NAMES"
+        [[ $peer != pushed ]] || push_all "$peer" "$DIR/$key" "$NAMES"
         first[$peer]=$pid port[$peer]=$next
         serving[$peer]=$(serving_process "$pid")
         next=$((next + 1))

@@ -14,18 +14,20 @@ declare -A PEER_SAYS=(
     [haproxy]='HAProxy, a directory of certificates'
     [lazy]='this module, files read when needed'
     [pushed]='this module, pushed over the API'
+    [state]='this module, pushed, `state=`'
+    [startup]='this module, `load=startup`'
 )
 
-# Certificates of a key type in $DIR/KEY, for all servers.
+# make_certificates KEY COUNT [DIRECTORY]: in $DIR, for all servers.
 make_certificates() {
-    local key=$1 names=$2
-    "$TLSLOAD" sets "$DIR/$key" "$names" 1 "$key"
-    chmod -R a+rX "$DIR/$key"
+    local into=$DIR/${3:-$1}
+    "$TLSLOAD" sets "$into" "$2" 1 "$1"
+    chmod -R a+rX "$into"
 }
 
 modules_of() {
     case $1 in
-        lazy | pushed) echo "load_module $SUITE_MODULE;" ;;
+        lazy | pushed | state | startup) echo "load_module $SUITE_MODULE;" ;;
         njs) echo "load_module /usr/lib/nginx/modules/ngx_http_js_module.so;" ;;
         lua)
             echo "load_module /usr/lib/nginx/modules/ndk_http_module.so;"
@@ -35,7 +37,7 @@ modules_of() {
 
 # Of the http block of an NGINX: peer, directory of certificates, port, number of names.
 http_of() {
-    local peer=$1 c=$2 listen="listen 127.0.0.1:$3 ssl;" names=$4
+    local peer=$1 c=$2 listen="listen 127.0.0.1:$3 ssl;" names=$4 i
     local static="ssl_certificate $c/n0.test.cert.pem; ssl_certificate_key $c/n0.test.key.pem;"
     local paths="ssl_certificate $c/\$ssl_server_name.cert.pem;
         ssl_certificate_key $c/\$ssl_server_name.key.pem;"
@@ -60,17 +62,20 @@ http_of() {
             init_by_lua_block { require('certs').init('$c', $((names + 100))) }
             server { $listen $static
             ssl_certificate_by_lua_block { require('certs').serve() } }" ;;
-        lazy) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m
-            cert=$c/\$ssl_server_name.cert.pem key=$c/\$ssl_server_name.key.pem;
-            server { $listen rust_shared_cert certs; }" ;;
-        pushed) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=off;
-            server { $listen rust_shared_cert certs; }
-            server { listen unix:$c/api.sock; keepalive_requests 1000000;
+        lazy | startup) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=$peer
+            cert=$c/\$ssl_server_name.cert.pem key=$c/\$ssl_server_name.key.pem;" ;;&
+        pushed) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=off;" ;;&
+        state) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=off
+            state=$c/state;" ;;&
+        lazy | startup | pushed | state) echo "server { $listen rust_shared_cert certs; }
+            server { listen unix:$DIR/$peer.sock; keepalive_requests 1000000;
+            location = /clear { rust_shared_cert_clear certs; }
             location /certs/ { rust_shared_cert_api certs write=unix; } }" ;;
     esac
 }
 
 nginx_conf() {
+    local path
     modules_of "$1"
     echo "daemon off; worker_processes 1; user www-data; master_process $5;"
     echo "pid $DIR/$1.pid; error_log $DIR/$1.log warn;"
@@ -107,32 +112,30 @@ EOF
 }
 
 # start_peer PEER CERTIFICATES PORT NAMES [on|off [COMMAND...]]: as a master with a worker or not, under a
-# command; leaves its first process in $pid.
+# command; leaves its first process in $pid, and in $started when that was.
 start_peer() {
     local peer=$1 c=$2 port=$3 names=$4 master=${5:-on} conf=$DIR/$1.conf server
     if [[ $peer == haproxy ]]; then
         haproxy_conf "$c" "$port" >"$conf"
-        server=(/usr/sbin/haproxy -db -f "$conf")
+        server=(/usr/sbin/haproxy -W -db -f "$conf")
     else
         nginx_conf "$peer" "$c" "$port" "$names" "$master" >"$conf"
         server=(/usr/sbin/nginx -p "$DIR" -c "$conf")
     fi
+    started=$(now_ms)
     "${IN_SUITE[@]}" taskset -c 0 "${@:6}" "${server[@]}" >>"$DIR/$peer.log" 2>&1 &
     pid=$!
     wait_port "$pid" "$port" "$peer"
-    if [[ $peer == pushed ]]; then
-        push_all "$c" "$names"
-    fi
 }
 
-# One curl for all, over one connection.
+# push_all PEER CERTIFICATES NAMES: one curl for all, over one connection.
 push_all() {
-    local c=$1 names=$2
+    local peer=$1 c=$2 names=$3 i
     for ((i = 0; i < names; i++)); do
         printf 'url = "http://localhost/certs/sets/n%d.test"\nupload-file = "%s"\n' \
             "$i" "$c/bundles/n$i.test.pem"
-        printf 'output = "/dev/null"\n'
-    done | curl -q -sS --fail --fail-early --unix-socket "$c/api.sock" -H 'Expect:' \
+        echo 'output = "/dev/null"'
+    done | curl -q -sS --fail --fail-early --unix-socket "$DIR/$peer.sock" -H 'Expect:' \
         -H 'Content-Type: application/x-pem-file' -K -
 }
 
@@ -140,20 +143,20 @@ wait_port() {
     local pid=$1 port=$2 peer=$3
     until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
         kill -0 "$pid" 2>/dev/null || die "$peer did not start: $(tail -n 3 "$DIR/$peer.log")"
-        sleep 0.1
+        sleep 0.01
     done
 }
 
-# The process that serves: NGINX's worker, or the only process.
-serving_process() {
-    pgrep -P "$1" || echo "$1"
-}
+# The process that serves: the worker, which comes after the port is open.
+serving_process() { wait_until 100 pgrep -P "$1" || die "a server has no worker"; }
 
 stop_peer() {
     kill -TERM "$1" 2>/dev/null || return 0
     wait_until 100 not_running "$1" || kill -KILL "$1"
     wait "$1" 2>/dev/null || true
 }
+
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
 resident_kib() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$1/status"; }
 
