@@ -231,10 +231,15 @@ impl Resolver {
         stamps: Stamps,
         now: u64,
     ) -> Served {
-        let Found { parsed, status, look_again, is_published } = found;
+        let Found { parsed, mut status, look_again, is_published } = found;
         self.store.touch(parsed.info.name.as_str(), now);
         let is_last_good = status == Status::Stale;
-        let planned = self.cache.last(name.as_str().as_bytes()).map_or(0, |last| last.planned);
+        let last = self.cache.last(name.as_str().as_bytes());
+        // Something changed in the zone, but not for this name: names share their stamps.
+        if status == Status::Zone && last.is_some_and(|last| Rc::ptr_eq(&last.parsed, &parsed)) {
+            status = Status::Hit;
+        }
+        let planned = last.map_or(0, |last| last.planned);
         let planned = self.looks.plan(name, looks::planned_for(look_again, is_last_good), planned);
         let entry = Entry {
             parsed: Rc::clone(&parsed),

@@ -512,3 +512,22 @@ fn a_refresh_of_a_pushed_set_clears_nothing_else() {
     }
     assert_eq!(test.served("a.test"), Some(pushed));
 }
+
+/// P18. Names share stripes, and a clear is for all of them: what is asked again has one answer.
+#[test]
+fn a_change_of_other_names_takes_none_off_the_hit_path() {
+    let mut test = Test::new();
+    test.push(&["a.test", "b.test"]);
+    let status = |test: &mut Test, name: &str| {
+        let served = test.workers[0].resolve(Some(name.as_bytes()), None, &test.host);
+        served.map(|served| served.status)
+    };
+    assert_eq!(status(&mut test, "a.test"), Some(Status::Zone));
+    assert_eq!(status(&mut test, "a.test"), Some(Status::Hit));
+    test.store.clear();
+    assert_eq!(status(&mut test, "a.test"), Some(Status::Hit));
+    // Another set for it is another matter.
+    test.push(&["a.test", "b.test"]);
+    assert_eq!(status(&mut test, "a.test"), Some(Status::Zone));
+    assert_eq!(status(&mut test, "a.test"), Some(Status::Hit));
+}
