@@ -17,7 +17,7 @@ use crate::state::{
     Durable, Flush, Generation, Loaded, StateEntry, StateError, Unsettled, Written,
 };
 use crate::store::{
-    Counter, Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer,
+    Counter, Entry, Expects, Lookup, Need, Previous, Publication, PublishError, Store, Writer,
 };
 
 /// How long the master waits for a write to the directory by another process.
@@ -127,27 +127,14 @@ fn remove_older(name: &ServerName, generation: u64, store: &Store, writer: &mut 
     }
 }
 
-/// Which entries of a directory are older than the zone's sets, or missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Behind {
-    /// Any may be: it is another directory than before.
-    Any,
-    /// Those that somebody has removed: all others were written as they were pushed.
-    Missing,
-}
-
-/// Brings the pushed sets of the zone to the directory that it does not have, in the master. What cannot
-/// be written is in the log.
-pub(crate) fn save(durable: &Durable, behind: Behind, store: &Store, host: &dyn Host) {
-    // Where there is no list of the directory, each is looked for.
-    let there = match behind {
-        Behind::Any => Vec::new(),
-        Behind::Missing => durable.directory().entries().unwrap_or_default(),
-    };
-    let is_missing = |name: &ServerName| there.binary_search(name).is_err();
-    let pushed = store.names().into_iter().filter(|(_, entry)| entry.source == Source::Pushed);
-    let names = pushed.filter_map(|(name, _)| ServerName::from_operator(name.as_bytes()));
-    let missing: Vec<ServerName> = names.filter(is_missing).collect();
+/// Brings the pushed sets of the zone to the directory that are not `there`, in order, and later than
+/// what it has; in the master. What cannot be written is in the log.
+pub(crate) fn save(durable: &Durable, there: &[ServerName], store: &Store, host: &dyn Host) {
+    let is_missing = |name: &str| there.binary_search_by(|file| file.as_str().cmp(name)).is_err();
+    let is_to_come = |name: &str, entry: &Entry| entry.source == Source::Pushed && is_missing(name);
+    let names = store.names().into_iter().filter(|(name, entry)| is_to_come(name, entry));
+    let missing: Vec<ServerName> =
+        names.filter_map(|(name, _)| ServerName::from_operator(name.as_bytes())).collect();
     if missing.is_empty() {
         return;
     }

@@ -20,6 +20,8 @@ mod instance;
 mod own_file;
 mod shard;
 
+#[cfg(test)]
+pub(crate) use directory::Listing;
 pub(crate) use directory::{Loaded, StateDirectory};
 pub(crate) use durable::{Durable, Turn};
 pub(crate) use error::StateError;

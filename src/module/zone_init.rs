@@ -19,7 +19,7 @@ use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::{self, SharedZone};
 use crate::host::Host;
 use crate::lookup::Load;
-use crate::restore::{self, Behind, RestoreError};
+use crate::restore::{self, RestoreError};
 use crate::startup::{self, Plan, Startup, TooSmall, patient_writer};
 use crate::state::{Durable, Ownership};
 use crate::store::{self, Store, StoreError};
@@ -338,11 +338,14 @@ fn bring_state(zone: &ZoneConf, store: &Store, host: &ZoneHost<'_>) {
 
 /// The directory gets what the zone holds, unless another instance writes to it.
 fn save(durable: &Durable, opened: Opened, store: &Store, host: &ZoneHost<'_>) {
-    if durable.ownership() == Ok(Ownership::Mine) {
-        let behind = if opened == Opened::Anew { Behind::Any } else { Behind::Missing };
-        restore::save(durable, behind, store, host);
-        if durable.directory().has_other_instance() == Ok(false) {
-            let _ = durable.directory().forget_removed();
-        }
+    if durable.ownership() != Ok(Ownership::Mine) {
+        return;
+    }
+    let there = durable.directory().list().unwrap_or_default();
+    // What is there was written as it was pushed, unless it is another directory than before.
+    let is_kept = opened == Opened::Kept;
+    restore::save(durable, if is_kept { &there.entries } else { &[] }, store, host);
+    if there.has_removed && durable.directory().has_other_instance() == Ok(false) {
+        let _ = durable.directory().forget_removed();
     }
 }

@@ -13,8 +13,8 @@ pub(crate) fn forget_replaced(durable: &Durable, store: &Store, host: &dyn Host)
         Lookup::Found(entry) => entry.source != Source::Pushed,
         Lookup::Absent | Lookup::Contended => false,
     };
-    let forgotten = durable.directory().entries().and_then(|names| {
-        let mut replaced = names.iter().filter(|name| is_replaced(name));
+    let forgotten = durable.directory().list().and_then(|there| {
+        let mut replaced = there.entries.iter().filter(|name| is_replaced(name));
         replaced.try_for_each(|name| forget(durable, name, store).map(drop))
     });
     if let Err(error) = forgotten {

@@ -35,6 +35,15 @@ pub(crate) enum Loaded {
     Skipped(StateError),
 }
 
+/// What a directory has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// The NAMEs that have an entry, or what might be one, in order.
+    pub(crate) entries: Vec<ServerName>,
+    /// Whether there is a note of a set that was removed.
+    pub(crate) has_removed: bool,
+}
+
 impl StateDirectory {
     /// Opens the directory, which has to belong to `owner`, `None` for whoever it belongs to, and be
     /// closed to everybody else: who can write to it can put certificates into the zone.
@@ -215,12 +224,14 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// The NAMEs that have an entry, or what might be one, in order.
-    pub(crate) fn entries(&self) -> Result<Vec<ServerName>, StateError> {
+    /// What there is, by its names.
+    pub(crate) fn list(&self) -> Result<Listing, StateError> {
+        let files = self.names()?;
+        let has_removed = files.iter().any(|file| file.starts_with(shard::REMOVED.as_bytes()));
         let own = |file: Vec<u8>| {
             ServerName::from_operator(&file).filter(|name| name.as_str().as_bytes() == file)
         };
-        Ok(self.names()?.into_iter().filter_map(own).collect())
+        Ok(Listing { entries: files.into_iter().filter_map(own).collect(), has_removed })
     }
 
     /// The names of all files, in order.

@@ -23,6 +23,11 @@ const CLAIM: &[u8] = b".claim";
 /// Longer than any instance's name.
 const MAX_NAME: usize = 64;
 
+/// Ends the list in an owner's file of the instances that lived when it claimed.
+const END: u8 = b'.';
+/// A longer list is none.
+const MAX_LIST: usize = 4_096;
+
 /// How often a claim is tried, and how long it waits in between: another's takes some file
 /// operations.
 const ATTEMPTS: u32 = 100;
@@ -198,8 +203,22 @@ impl Claim<'_> {
     }
 
     fn make_owner(&self, name: &str) -> Result<(), StateError> {
-        self.write_owner(name.as_bytes())?;
-        self.remove_dead(name)
+        let others = self.remove_dead(name)?;
+        // Without a list, who wants to know reads the directory.
+        let _ = self.list_others(name, &others);
+        self.write_owner(name.as_bytes())
+    }
+
+    /// In the owner's own file: whoever comes later claims, too.
+    fn list_others(&self, name: &str, others: &[Vec<u8>]) -> Result<(), StateError> {
+        let Some(file) = OwnFile::open(self.directory, name.as_bytes(), OFlags::RDWR)? else {
+            return Ok(());
+        };
+        let mut list: Vec<u8> =
+            others.iter().flat_map(|other| [other, &b"\n"[..]]).flatten().copied().collect();
+        list.push(END);
+        file.make_empty()?;
+        file.write(&list)
     }
 
     fn write_owner(&self, name: &[u8]) -> Result<(), StateError> {
@@ -207,8 +226,9 @@ impl Claim<'_> {
         own_file::replace(self.directory, OWNER, NEW_OWNER, name, false)
     }
 
-    /// Removes the files of instances that are no more.
-    fn remove_dead(&self, my_name: &str) -> Result<(), StateError> {
+    /// Removes the files of instances that are no more; the names of those that are.
+    fn remove_dead(&self, my_name: &str) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut living = Vec::new();
         for name in self.directory.names()? {
             if !is_instance(&name) || name == my_name.as_bytes() {
                 continue;
@@ -220,9 +240,11 @@ impl Claim<'_> {
             if file.try_lock(FlockOperation::NonBlockingLockExclusive)? {
                 own_file::remove(self.directory, &name)?;
                 file.unlock();
+            } else {
+                living.push(name);
             }
         }
-        Ok(())
+        Ok(living)
     }
 }
 
@@ -233,13 +255,33 @@ impl Drop for Claim<'_> {
 }
 
 impl StateDirectory {
-    /// Whether more than one instance lives.
+    /// Whether an instance lives besides the one that may write; by a few files, however many sets
+    /// there are.
     pub(crate) fn has_other_instance(&self) -> Result<bool, StateError> {
+        if let Some(others) = self.listed_others()? {
+            for name in others {
+                if !is_free(self, &name)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
         let mut living = 0;
         for name in self.names()?.iter().filter(|name| is_instance(name)) {
             living += u32::from(!is_free(self, name)?);
         }
         Ok(living > 1)
+    }
+
+    /// Those that lived when the owner claimed; `None` when that is not known.
+    fn listed_others(&self) -> Result<Option<Vec<Vec<u8>>>, StateError> {
+        let Some(owner) = written_owner(self)? else { return Ok(None) };
+        let Some(file) = OwnFile::open(self, &owner, OFlags::RDONLY)? else { return Ok(None) };
+        let list = file.read(MAX_LIST)?;
+        let Some((&END, lines)) = list.split_last() else { return Ok(None) };
+        let names = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let names: Vec<Vec<u8>> = names.map(<[u8]>::to_vec).collect();
+        Ok(names.iter().all(|name| is_instance(name)).then_some(names))
     }
 }
 

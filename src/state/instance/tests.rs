@@ -194,3 +194,38 @@ fn an_owner_that_makes_no_sense_is_none() {
     assert_eq!(take_over_if_dead(&test.state, instance.name(), || Ok(true)), Ok(true));
     assert_eq!(owner(&test.state, other.name()), Ok(Ownership::Other));
 }
+
+/// By the owner's list, and without one by the directory.
+#[test]
+fn others_that_live_are_known() {
+    let test = TestDirectory::new();
+    let others = || test.state.has_other_instance().unwrap();
+    let mut old = Instance::begin(&test.state).unwrap();
+    old.claim().unwrap();
+    assert_eq!(test.state.listed_others(), Ok(Some(vec![])));
+    assert!(!others());
+
+    let mut new = Instance::begin(&test.state).unwrap();
+    new.claim().unwrap();
+    let old_name = old.name().as_bytes().to_vec();
+    assert_eq!(test.state.listed_others(), Ok(Some(vec![old_name])));
+    assert!(others());
+    let new_path = test.path(new.name());
+    let list = fs::read(&new_path).unwrap();
+    for odd in [&b""[..], &list[..list.len() - 1], b"../x\n."] {
+        fs::write(&new_path, odd).unwrap();
+        assert_eq!(test.state.listed_others(), Ok(None));
+        assert!(others());
+    }
+    fs::write(&new_path, &list).unwrap();
+    die(old);
+    assert!(!others());
+
+    // One that takes over looks anew.
+    let third = Instance::begin(&test.state).unwrap();
+    die(new);
+    assert_eq!(take_over_if_dead(&test.state, third.name(), || Ok(true)), Ok(true));
+    assert_eq!(test.state.listed_others(), Ok(Some(vec![])));
+    assert_eq!(test.files(".instance-"), [third.name()]);
+    assert!(!others());
+}
