@@ -28,7 +28,6 @@ pub(crate) mod test_support;
 #[allow(unused_imports)]
 pub(crate) use bundle::MAX_NAMES;
 use chain::ChainCache;
-pub(crate) use chain::LeafLink;
 #[allow(unused_imports)]
 pub(crate) use encoding::names_of_leaves;
 use error::EmptyErrorQueue;
@@ -39,7 +38,6 @@ pub(crate) use passwords::{Passwords, TooLongLine};
 
 use crate::ffi::decoder::KeyDecoder;
 use crate::ffi::ec::Curves;
-use crate::ffi::undecoded::EmptyContext;
 use crate::server_name::ServerName;
 
 /// What parsing is faster with; each process has its own.
@@ -47,17 +45,11 @@ pub(crate) struct Parser {
     pub(crate) decoder: KeyDecoder,
     pub(crate) chains: ChainCache,
     curves: Curves,
-    undecoded: EmptyContext,
 }
 
 impl Parser {
     pub(crate) fn new() -> Parser {
-        Parser {
-            decoder: KeyDecoder::new(),
-            chains: ChainCache::new(),
-            curves: Curves::default(),
-            undecoded: EmptyContext::default(),
-        }
+        Parser { decoder: KeyDecoder::new(), chains: ChainCache::new(), curves: Curves::default() }
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use openssl::sha::Sha256;
 
-use crate::certificate::{CertificateSet, Input, LeafLink, Member, MemberInput, Parser, Passwords};
+use crate::certificate::{CertificateSet, Input, Member, MemberInput, Parser, Passwords};
 use crate::server_name::ServerName;
 
 pub(crate) use directories::SeenDirectories;
@@ -131,14 +131,13 @@ impl Files {
     pub(crate) fn check(
         &self,
         files: &SetFiles,
-        link: LeafLink,
         parser: &mut Parser,
     ) -> Result<CertificateSet, BadFiles> {
         let mut members = Vec::with_capacity(files.pairs.len());
         let mut first_error = None;
         for (paths, read) in &files.pairs {
             let checked = match read {
-                Ok(content) => check_pair(paths, content, link, &self.passwords.borrow(), parser),
+                Ok(content) => check_pair(paths, content, &self.passwords.borrow(), parser),
                 Err(error) => Err(PathError::new(&error.path, error.reason)),
             };
             match checked {
@@ -186,12 +185,10 @@ impl SetFiles {
 fn check_pair(
     paths: &PairPaths,
     content: &PairContent,
-    link: LeafLink,
     passwords: &Passwords,
     parser: &mut Parser,
 ) -> Result<Member, PathError> {
-    let input =
-        MemberInput { certificate_pem: &content.cert, key_pem: content.key(), passwords, link };
+    let input = MemberInput { certificate_pem: &content.cert, key_pem: content.key(), passwords };
     Member::check(&input, parser).map_err(|bad| {
         let path = match bad.input {
             Input::Certificate => &paths.cert,

@@ -325,10 +325,10 @@ impl WorkerCache {
     }
 
     /// Begins to drop what is no longer current and is in the zone besides, or was removed from it (P8);
-    /// nothing is when the zone did not change since the last time.
+    /// nothing is when the zone did not change since the last time. What goes on comes to its end first.
     pub(crate) fn begin_sweep(&mut self, store: &Store) {
         let changes = store.changes();
-        if changes != self.swept_at {
+        if changes != self.swept_at && self.round.is_over() {
             self.swept_at = changes;
             self.round = Round::begin();
         }

@@ -6,7 +6,6 @@
 use openssl::x509::{X509, X509VerifyResult};
 use zeroize::Zeroizing;
 
-use super::chain::LeafLink;
 use super::error::{EmptyErrorQueue, SetError};
 use super::key::{self, Key, PublicKey};
 use super::leaf::Leaf;
@@ -15,6 +14,7 @@ use super::names;
 use super::pem::{self, Block, Kind};
 use super::{CertificateSet, Parser};
 use crate::ffi::decoder::KeyDecoder;
+use crate::ffi::undecoded::undecoded_certificate;
 use crate::record::KeyType;
 
 /// No leaf that is pushed has more names: each is an entry of the zone's index, and all of them are
@@ -84,7 +84,7 @@ fn certificates<'a>(
     blocks
         .map(|block| {
             let der = block.der()?;
-            let x509 = parser.undecoded.certificate(&der).map_err(SetError::certificate)?;
+            let x509 = undecoded_certificate(&der).map_err(SetError::certificate)?;
             // A certificate whose own key OpenSSL does not know is no leaf.
             let public = PublicKey::of(&x509).ok();
             let key = public.and_then(|public| {
@@ -135,7 +135,7 @@ fn member(run: &[Certificate<'_>], parser: &mut Parser) -> Result<Member, SetErr
     let (key, public) = leaf.key.as_ref().ok_or(SetError::KeyMismatch)?;
     key::check_usable(&key.key.key, public, parser)?;
     let ders: Vec<&[u8]> = chain.iter().map(|certificate| certificate.der.as_slice()).collect();
-    let chain = parser.chains.checked(&leaf.x509, &ders, LeafLink::Signed)?;
+    let chain = parser.chains.checked(&leaf.x509, &ders)?;
     let leaf = Leaf::undecoded(&leaf.x509).map_err(SetError::certificate)?;
     Ok(Member::new(key.key_type, leaf, key.key.share(), chain))
 }

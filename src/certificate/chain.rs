@@ -19,45 +19,38 @@ pub(super) struct Chain {
 
 pub(super) type Digest = [u8; 32];
 
-/// How it is told that the first intermediate has issued a leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeafLink {
-    /// By names and key identifiers, and by the signature: a leaf that was overwritten halfway does
-    /// not pass.
-    Signed,
-    /// By names and key identifiers: enough for the order. One signature takes as long as all else
-    /// that is checked, and one of a P-384 key ten times as long.
-    Named,
-}
-
-/// Whether `issuer` comes next after `subject`.
-fn check_link(issuer: &X509Ref, subject: &X509Ref, link: LeafLink) -> Result<(), SetError> {
-    let is_issuer = issuer.issued(subject) == X509VerifyResult::OK;
-    if is_issuer && (link == LeafLink::Named || has_signed(issuer, subject)) {
-        Ok(())
-    } else {
+/// Whether `issuer` comes next after `subject`: by names and key identifiers, and by the signature, so
+/// that no certificate passes that was overwritten halfway.
+fn check_link(issuer: &X509Ref, subject: &X509Ref) -> Result<(), SetError> {
+    if issuer.issued(subject) != X509VerifyResult::OK {
         Err(SetError::WrongOrder)
+    } else if !has_signed(issuer, subject) {
+        Err(SetError::NotSigned)
+    } else {
+        Ok(())
     }
 }
 
 /// Whether each certificate was issued by the next, and signed with its key.
 fn check_order(chain: &StackRef<X509>) -> Result<(), SetError> {
-    let pairs = chain.iter().zip(chain.iter().skip(1));
-    pairs
-        .into_iter()
-        .try_for_each(|(subject, issuer)| check_link(issuer, subject, LeafLink::Signed))
+    let mut pairs = chain.iter().zip(chain.iter().skip(1));
+    pairs.try_for_each(|(subject, issuer)| check_link(issuer, subject))
 }
 
 fn has_signed(issuer: &X509Ref, subject: &X509Ref) -> bool {
     issuer.public_key().and_then(|key| subject.verify(&key)).unwrap_or(false)
 }
 
-fn parse<T: AsRef<[u8]>>(ders: &[T], digest: Digest) -> Result<Chain, ErrorStack> {
+fn parse<T: AsRef<[u8]>>(ders: &[T]) -> Result<Chain, ErrorStack> {
     let mut certificates = Stack::new()?;
+    // As OpenSSL read it: without what may have followed in the input.
+    let mut read = Vec::with_capacity(ders.len());
     for der in ders {
-        certificates.push(X509::from_der(der.as_ref())?)?;
+        let certificate = X509::from_der(der.as_ref())?;
+        read.push(certificate.to_der()?);
+        certificates.push(certificate)?;
     }
-    Ok(Chain { certificates, digest })
+    Ok(Chain { certificates, digest: digest(&read) })
 }
 
 /// The chains of a process by their content. It holds the last few itself; others go with the last
@@ -80,10 +73,9 @@ impl ChainCache {
 
     /// The chain of these certificates in DER, which were checked before.
     pub(super) fn parsed<T: AsRef<[u8]>>(&mut self, ders: &[T]) -> Result<Rc<Chain>, ErrorStack> {
-        let digest = digest(ders);
-        match self.chains.get(&digest).and_then(Weak::upgrade) {
+        match self.known(&digest(ders)) {
             Some(chain) => Ok(chain),
-            None => Ok(self.insert(parse(ders, digest)?)),
+            None => Ok(self.insert(parse(ders)?)),
         }
     }
 
@@ -92,24 +84,30 @@ impl ChainCache {
         &mut self,
         leaf: &X509Ref,
         ders: &[T],
-        link: LeafLink,
     ) -> Result<Rc<Chain>, SetError> {
         let check_leaf = |chain: &Chain| {
-            chain.certificates.get(0).map_or(Ok(()), |issuer| check_link(issuer, leaf, link))
+            chain.certificates.get(0).map_or(Ok(()), |issuer| check_link(issuer, leaf))
         };
-        let digest = digest(ders);
-        if let Some(chain) = self.chains.get(&digest).and_then(Weak::upgrade) {
+        if let Some(chain) = self.known(&digest(ders)) {
             // Its own order was checked when it became known.
             check_leaf(&chain)?;
             return Ok(chain);
         }
-        let chain = parse(ders, digest).map_err(SetError::certificate)?;
+        let chain = parse(ders).map_err(SetError::certificate)?;
         check_leaf(&chain)?;
         check_order(&chain.certificates)?;
         Ok(self.insert(chain))
     }
 
+    fn known(&self, digest: &Digest) -> Option<Rc<Chain>> {
+        self.chains.get(digest).and_then(Weak::upgrade)
+    }
+
     fn insert(&mut self, chain: Chain) -> Rc<Chain> {
+        // It may have been known but for what followed in the input.
+        if let Some(known) = self.known(&chain.digest) {
+            return known;
+        }
         let chain = Rc::new(chain);
         if self.chains.len() >= self.limit {
             self.prune();

@@ -35,9 +35,14 @@ impl<'a> Reader<'a> {
         self.element()?.and_then(|(is, content)| (is == tag).then_some(content))
     }
 
-    /// Skips one that may be left out.
-    pub(super) fn next_if(&mut self, tag: u8) -> Option<()> {
-        if self.0.first() == Some(&tag) { self.next(tag).map(drop) } else { Some(()) }
+    /// The content of one that may be left out; the inner `None` when it is.
+    pub(super) fn next_if(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
+        if self.0.first() == Some(&tag) { self.next(tag).map(Some) } else { Some(None) }
+    }
+
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     /// The next, after which there is nothing.

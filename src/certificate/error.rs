@@ -23,6 +23,7 @@ pub(crate) enum SetError {
     UnsupportedKey,
     KeyMismatch,
     WrongOrder,
+    NotSigned,
     TwoKeysOfOneType,
     TwoCertificatesOfOneType,
     /// More than `MAX_NAMES`.
@@ -51,7 +52,7 @@ impl SetError {
             SetError::EncryptedKey | SetError::WrongPassword => Reason::EncryptedKey,
             SetError::UnsupportedKey => Reason::UnsupportedKey,
             SetError::KeyMismatch => Reason::Mismatch,
-            SetError::WrongOrder => Reason::ChainOrder,
+            SetError::WrongOrder | SetError::NotSigned => Reason::ChainOrder,
             SetError::Certificate(_) | SetError::Key(_) => Reason::Unparsable,
             SetError::TwoKeysOfOneType
             | SetError::TwoCertificatesOfOneType
@@ -90,6 +91,7 @@ impl fmt::Display for SetError {
             SetError::UnsupportedKey => "private key is of an unsupported type",
             SetError::KeyMismatch => "key does not match the certificate",
             SetError::WrongOrder => "certificate chain is out of order",
+            SetError::NotSigned => "a certificate is not signed by the next one of its chain",
             SetError::TwoKeysOfOneType => "two private keys of one type",
             SetError::TwoCertificatesOfOneType => "two certificates for keys of one type",
             SetError::TooManyNames => {

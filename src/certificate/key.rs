@@ -10,7 +10,7 @@ use openssl::x509::X509Ref;
 use zeroize::Zeroizing;
 
 use super::Parser;
-use super::der::{BIT_STRING, INTEGER, OCTET_STRING, Reader, SEQUENCE};
+use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE};
 use super::error::SetError;
 use super::passwords::Passwords;
 use super::pem::{Block, Kind};
@@ -73,10 +73,7 @@ impl PublicKey {
     /// Whether it is that of a private key.
     pub(super) fn is_of(&self, key: &Key, decoder: &mut KeyDecoder) -> Result<bool, SetError> {
         let pkcs8 = key.pkcs8.take();
-        let is_same = pkcs8.as_ref().is_some_and(|der| {
-            let own = EcPoint::of_private_key(der);
-            own.is_some() && own == EcPoint::of_public_key(&self.info)
-        });
+        let is_same = pkcs8.as_ref().is_some_and(|der| has_same_point(der, &self.info));
         key.pkcs8.set(pkcs8);
         Ok(is_same || key.key.public_eq(self.decoded(decoder)?))
     }
@@ -85,6 +82,13 @@ impl PublicKey {
         let decode = || decoder.decode_public(self.key_type, &self.info);
         self.decoded.get_or_try_init(decode).map_err(SetError::certificate)
     }
+}
+
+/// Whether a PrivateKeyInfo of an EC key has the public half that a SubjectPublicKeyInfo has; false
+/// also where that is not told by the bytes.
+pub(super) fn has_same_point(pkcs8: &[u8], info: &[u8]) -> bool {
+    let own = EcPoint::of_private_key(pkcs8);
+    own.is_some() && own == EcPoint::of_public_key(info)
 }
 
 /// An EC key's public half as it stands in DER.
@@ -116,7 +120,14 @@ impl<'a> EcPoint<'a> {
         let mut key = Reader(Reader(info.only(OCTET_STRING)?).only(SEQUENCE)?);
         key.next(INTEGER)?;
         key.next(OCTET_STRING)?;
-        key.next_if(PARAMETERS)?;
+        // Where they are there, OpenSSL goes by these.
+        if let Some(parameters) = key.next_if(PARAMETERS)? {
+            let mut own = Reader(algorithm);
+            own.next(OBJECT_IDENTIFIER)?;
+            if parameters != own.rest() {
+                return None;
+            }
+        }
         let point = Reader(key.only(PUBLIC_KEY)?).only(BIT_STRING)?.strip_prefix(&[0])?;
         Some(EcPoint { algorithm, point })
     }

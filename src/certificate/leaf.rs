@@ -21,6 +21,7 @@ pub(super) struct Leaf {
     fingerprint: [u8; 32],
     not_before: i64,
     not_after: i64,
+    is_self_issued: bool,
 }
 
 impl Leaf {
@@ -47,6 +48,7 @@ impl Leaf {
             fingerprint: hash.finish(),
             not_before: seconds(&epoch, x509.not_before())?,
             not_after: seconds(&epoch, x509.not_after())?,
+            is_self_issued: x509.subject_name().try_cmp(x509.issuer_name())?.is_eq(),
         })
     }
 
@@ -82,6 +84,11 @@ impl Leaf {
         certificate.next(SEQUENCE).map(Box::from)
     }
 
+    /// Whether subject and issuer have one name (`EXFLAG_SI`).
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.is_self_issued
+    }
+
     pub(super) fn names(&self) -> &Names {
         &self.names
     }
@@ -112,6 +119,7 @@ impl Clone for Leaf {
             fingerprint: self.fingerprint,
             not_before: self.not_before,
             not_after: self.not_after,
+            is_self_issued: self.is_self_issued,
         }
     }
 }

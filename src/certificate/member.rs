@@ -8,13 +8,14 @@ use openssl::x509::{X509, X509Ref};
 use zeroize::Zeroizing;
 
 use super::Parser;
-use super::chain::{Chain, Digest, LeafLink};
+use super::chain::{Chain, Digest};
 use super::error::{EmptyErrorQueue, SetError};
 use super::key::{self, Key, PublicKey};
 use super::leaf::Leaf;
 use super::names::Names;
 use super::passwords::Passwords;
 use super::pem::{self, Block, Kind};
+use crate::ffi::undecoded::undecoded_certificate;
 use crate::record::KeyType;
 
 /// What a member is read from. Both may be the same text.
@@ -26,7 +27,6 @@ pub(crate) struct MemberInput<'a> {
     pub(crate) key_pem: &'a [u8],
     /// For a key that is encrypted.
     pub(crate) passwords: &'a Passwords,
-    pub(crate) link: LeafLink,
 }
 
 /// Which of the two something is wrong with.
@@ -82,8 +82,7 @@ impl Member {
     ) -> Result<Member, MemberError> {
         let _queue = EmptyErrorQueue;
         let blocks = pem::blocks(input.certificate_pem).map_err(MemberError::certificate)?;
-        let (leaf, chain) =
-            certificates(&blocks, input.link, parser).map_err(MemberError::certificate)?;
+        let (leaf, chain) = certificates(&blocks, parser).map_err(MemberError::certificate)?;
         let public = PublicKey::of(&leaf).map_err(MemberError::certificate)?;
 
         let blocks = pem::blocks(input.key_pem).map_err(MemberError::key)?;
@@ -138,7 +137,7 @@ impl Member {
 
     /// `None` when nothing can be said of others: what signed itself is judged by other rules.
     pub(crate) fn security_class(&self) -> Option<SecurityClass> {
-        if self.chain().is_empty() {
+        if self.leaf.is_self_issued() {
             return None;
         }
         Some(SecurityClass {
@@ -178,15 +177,11 @@ impl Member {
 }
 
 /// The leaf, which is the first, and its chain.
-fn certificates(
-    blocks: &[Block<'_>],
-    link: LeafLink,
-    parser: &mut Parser,
-) -> Result<(X509, Rc<Chain>), SetError> {
+fn certificates(blocks: &[Block<'_>], parser: &mut Parser) -> Result<(X509, Rc<Chain>), SetError> {
     let blocks = blocks.iter().filter(|block| block.kind == Kind::Certificate);
     let ders = blocks.map(Block::der).collect::<Result<Vec<_>, _>>()?;
     let (leaf, chain) = ders.split_first().ok_or(SetError::NoCertificate)?;
-    let leaf = parser.undecoded.certificate(leaf).map_err(SetError::certificate)?;
-    let chain = parser.chains.checked(&leaf, chain, link)?;
+    let leaf = undecoded_certificate(leaf).map_err(SetError::certificate)?;
+    let chain = parser.chains.checked(&leaf, chain)?;
     Ok((leaf, chain))
 }

@@ -38,6 +38,7 @@ pub(crate) fn rsa() -> PKey<Private> {
 
 pub(crate) struct Ca {
     root: X509,
+    root_key: PKey<Private>,
     pub(crate) intermediate: X509,
     key: PKey<Private>,
 }
@@ -76,7 +77,7 @@ impl Ca {
         let key = p256();
         let intermediate =
             issue(&name("test intermediate"), &root_name, &key, &root_key, Some(&root), None);
-        Ca { root, intermediate, key }
+        Ca { root, root_key, intermediate, key }
     }
 
     pub(crate) fn leaf(&self, key: &PKeyRef<Private>, leaf: &Leaf<'_>) -> X509 {
@@ -92,6 +93,11 @@ impl Ca {
 
     pub(crate) fn root_pem(&self) -> Vec<u8> {
         self.root.to_pem().unwrap()
+    }
+
+    /// The root, which has signed itself, and its key.
+    pub(crate) fn root_pair(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.root_pem(), self.root_key.private_key_to_pem_pkcs8().unwrap())
     }
 
     pub(crate) fn intermediate_pem(&self) -> Vec<u8> {

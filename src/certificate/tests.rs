@@ -20,7 +20,7 @@ fn check_with(
     parser: &mut Parser,
 ) -> Result<Member, MemberError> {
     let passwords = &Passwords::default();
-    let input = MemberInput { certificate_pem, key_pem, passwords, link: LeafLink::Signed };
+    let input = MemberInput { certificate_pem, key_pem, passwords };
     let result = Member::check(&input, parser);
     assert_no_errors();
     result
@@ -353,7 +353,7 @@ fn equal_chains_are_one() {
     let mut read = || {
         let (certificate_pem, key_pem) = &pair(&p256(), &Leaf::default());
         let passwords = &Passwords::default();
-        let input = MemberInput { certificate_pem, key_pem, passwords, link: LeafLink::Signed };
+        let input = MemberInput { certificate_pem, key_pem, passwords };
         let member = Member::check(&input, &mut parser).map_err(|bad| bad.error).unwrap();
         CertificateSet::new(vec![member]).unwrap()
     };
@@ -374,8 +374,7 @@ fn equal_chains_are_one() {
     let mixed = [leaf, ca().intermediate.to_pem().unwrap()].concat();
     let key = key.private_key_to_pem_pkcs8().unwrap();
     let passwords = &Passwords::default();
-    let input =
-        MemberInput { certificate_pem: &mixed, key_pem: &key, passwords, link: LeafLink::Signed };
+    let input = MemberInput { certificate_pem: &mixed, key_pem: &key, passwords };
     let error = Member::check(&input, &mut parser).err().unwrap().error;
     assert_eq!(error, SetError::WrongOrder);
 }
@@ -471,21 +470,67 @@ fn a_class_is_what_the_security_level_looks_at() {
 
 #[test]
 fn a_leaf_that_was_overwritten_halfway_has_no_good_signature() {
-    let key = p256();
-    let (cert, key_pem) = pair(&key, &Leaf::default());
+    let (cert, key) = pair(&p256(), &Leaf::default());
     let mut blocks = X509::stack_from_pem(&cert).unwrap();
     let mut leaf = blocks.remove(0).to_der().unwrap();
     *leaf.last_mut().unwrap() ^= 1;
     let mut cert = X509::from_der(&leaf).unwrap().to_pem().unwrap();
     cert.extend(blocks.remove(0).to_pem().unwrap());
-    let mut parser = Parser::new();
-    for (link, is_good) in
-        [(LeafLink::Signed, false), (LeafLink::Named, true), (LeafLink::Signed, false)]
-    {
-        let passwords = &Passwords::default();
-        let input = MemberInput { certificate_pem: &cert, key_pem: &key_pem, passwords, link };
-        let checked = Member::check(&input, &mut parser);
-        assert_eq!(checked.map(|_| ()).map_err(|bad| bad.error).is_ok(), is_good, "{link:?}");
-        assert_no_errors();
+    assert_eq!(check(&cert, &key).map(|_| ()).map_err(|bad| bad.error), Err(SetError::NotSigned));
+}
+
+/// OpenSSL goes by the parameters inside an ECPrivateKey, whatever the PrivateKeyInfo around it says.
+#[test]
+fn a_key_of_another_curve_than_it_says_is_refused() {
+    let same_point = |pkcs8: &[u8], info: &[u8]| key::has_same_point(pkcs8, info);
+    let key = p256();
+    let (pkcs8, info) = (key.private_key_to_pkcs8().unwrap(), key.public_key_to_der().unwrap());
+    assert!(same_point(&pkcs8, &info));
+    assert!(!same_point(&pkcs8, &p256().public_key_to_der().unwrap()));
+    for (parameters, is_same) in [
+        (&[0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7][..], true),
+        // secp256k1
+        (&[0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0, 10], false),
+    ] {
+        // Between the private and the public half; all lengths around it grow.
+        let at = pkcs8.len() - 70;
+        let mut der = [&pkcs8[..at], parameters, &pkcs8[at..]].concat();
+        let by = parameters.len() as u8;
+        for length in [2, 28, 30] {
+            der[length] += by;
+        }
+        assert_eq!(same_point(&der, &info), is_same, "{parameters:02x?}");
+        drop(ErrorStack::get());
     }
+}
+
+/// OpenSSL does not look at the signature of what signed itself, also where it is sent with a chain.
+#[test]
+fn what_signed_itself_is_of_no_class() {
+    let (root, key) = ca().root_pair();
+    let cert = [root.clone(), root].concat();
+    assert!(check(&cert, &key).unwrap().security_class().is_none());
+}
+
+#[test]
+fn what_follows_a_certificate_in_its_block_makes_no_difference() {
+    let key = p256();
+    let leaf = ca().leaf(&key, &Leaf::default()).to_der().unwrap();
+    let intermediate = ca().intermediate.to_der().unwrap();
+    let pem = |der: &[u8], more: &[u8]| {
+        let block = openssl::base64::encode_block(&[der, more].concat());
+        format!("-----BEGIN CERTIFICATE-----\n{block}\n-----END CERTIFICATE-----\n")
+    };
+    let key = String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let mut parser = Parser::new();
+    let parse = |more: &[u8], parser: &mut Parser| {
+        let body = [pem(&leaf, more), pem(&intermediate, more), key.clone()].concat();
+        CertificateSet::from_bundle(body.as_bytes(), parser).unwrap()
+    };
+    let (plain, longer) = (parse(b"", &mut parser), parse(b"\0", &mut parser));
+    assert!(longer.is_same_as(&plain));
+    assert!(std::ptr::eq(longer.members()[0].chain(), plain.members()[0].chain()));
+    let record = longer.to_record(Source::Pushed, [0; 16]).unwrap();
+    let serving = CertificateSet::from_record(&record, &mut parser).unwrap();
+    assert!(serving.is_same_as(&parse(b"\0", &mut parser)));
 }

@@ -22,6 +22,15 @@ pub(crate) fn is_consistent(key: &PKeyRef<Private>) -> Result<Option<bool>, Erro
         return Ok(None);
     }
 
+    // OpenSSL signs without the last three where they are 0.
+    if [&dp, &dq, &inverse].iter().any(|number| number.num_bits() == 0) {
+        return Ok(None);
+    }
+    // What is larger than it need be satisfies the equations, and need not sign.
+    if *d >= *n || *dp >= *p || *dq >= *q || *inverse >= *p {
+        return Ok(Some(false));
+    }
+
     let mut ctx = BigNumContext::new()?;
     let mut product = KeyNumber(BigNum::new()?);
     product.0.checked_mul(&p, &q, &mut ctx)?;
@@ -98,6 +107,22 @@ mod tests {
             assert_eq!(is_consistent(&changed(at, 2)).unwrap(), Some(false), "{at}");
         }
         assert!(ErrorStack::get().errors().is_empty());
+    }
+
+    /// d + (p - 1)(q - 1) and the like satisfy the equations.
+    #[test]
+    fn no_number_is_larger_than_it_need_be() {
+        let key = rsa().rsa().unwrap();
+        let number = |number: Option<&BigNumRef>| number.unwrap().to_owned().unwrap();
+        let mut inverse = number(key.iqmp());
+        inverse = &inverse + key.p().unwrap();
+        let [n, e, d] = [key.n(), key.e(), key.d()].map(|number| number.to_owned().unwrap());
+        let builder = RsaPrivateKeyBuilder::new(n, e, d).unwrap();
+        let builder = builder.set_factors(number(key.p()), number(key.q())).unwrap();
+        let builder =
+            builder.set_crt_params(number(key.dmp1()), number(key.dmq1()), inverse).unwrap();
+        let key = PKey::from_rsa(builder.build()).unwrap();
+        assert_eq!(is_consistent(&key).unwrap(), Some(false));
     }
 
     #[test]

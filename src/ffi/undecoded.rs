@@ -8,51 +8,47 @@ use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
 use foreign_types::ForeignTypeRef;
-use once_cell::unsync::OnceCell;
+use once_cell::sync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::pkey::Id;
 use openssl::x509::{X509, X509Ref};
 use openssl_sys as ossl;
 
-/// A library context of OpenSSL's without any algorithm, made at the first use. Used by one thread.
-#[derive(Default)]
-pub(crate) struct EmptyContext(OnceCell<NonNull<ossl::OSSL_LIB_CTX>>);
+/// A library context of OpenSSL's without any algorithm.
+#[derive(Clone, Copy)]
+struct EmptyContext(NonNull<ossl::OSSL_LIB_CTX>);
 
-impl EmptyContext {
-    /// The certificate. It is one of OpenSSL's default context in all but that it has no public key:
-    /// `X509_get0_pubkey(3)` fails, so it cannot be installed, and it issues nothing. Where there is
-    /// no memory for the context, it has one.
-    pub(crate) fn certificate(&self, der: &[u8]) -> Result<X509, ErrorStack> {
-        let ctx = self.0.get_or_try_init(|| new_context().ok_or(()));
-        let _default = ctx.ok().copied().map(ThreadDefault::set);
-        X509::from_der(der)
-    }
+// SAFETY: OpenSSL's library contexts are for any thread (OSSL_LIB_CTX(3)).
+unsafe impl Send for EmptyContext {}
+// SAFETY: as above.
+unsafe impl Sync for EmptyContext {}
+
+/// One for the process, made at the first use and never freed: each takes keys of the threads library,
+/// of which there are 1,024. `None` when it could not be made.
+static EMPTY_CONTEXT: OnceCell<Option<EmptyContext>> = OnceCell::new();
+
+/// The certificate. It is one of OpenSSL's default context in all but that it has no public key:
+/// `X509_get0_pubkey(3)` fails, so it cannot be installed, and it issues nothing. Where there was no
+/// memory for the context, it has one.
+pub(crate) fn undecoded_certificate(der: &[u8]) -> Result<X509, ErrorStack> {
+    let _default = EMPTY_CONTEXT.get_or_init(new_context).map(ThreadDefault::set);
+    X509::from_der(der)
 }
 
-fn new_context() -> Option<NonNull<ossl::OSSL_LIB_CTX>> {
+fn new_context() -> Option<EmptyContext> {
     // SAFETY: no arguments.
-    let ctx = NonNull::new(unsafe { ossl::OSSL_LIB_CTX_new() })?;
+    let ctx = NonNull::new(unsafe { ossl::OSSL_LIB_CTX_new() });
     // SAFETY: the context was made above. The provider of nothing is built into libcrypto and belongs
     // to the context; without it OpenSSL would load its default provider at the first use.
-    let done = unsafe {
+    let ctx = ctx.filter(|ctx| unsafe {
         let has_none = !ossl::OSSL_PROVIDER_load(ctx.as_ptr(), c"null".as_ptr()).is_null();
         if !has_none {
             ossl::OSSL_LIB_CTX_free(ctx.as_ptr());
         }
         has_none
-    };
+    });
     drop(ErrorStack::get());
-    done.then_some(ctx)
-}
-
-impl Drop for EmptyContext {
-    fn drop(&mut self) {
-        if let Some(ctx) = self.0.get() {
-            // SAFETY: made by new_context() and freed once; no thread has it for its default, as
-            // ThreadDefault lives within a call only, and nothing that lives on was made in it.
-            unsafe { ossl::OSSL_LIB_CTX_free(ctx.as_ptr()) }
-        }
-    }
+    ctx.map(EmptyContext)
 }
 
 /// Makes a context this thread's default, until it is dropped.
@@ -61,9 +57,9 @@ struct ThreadDefault {
 }
 
 impl ThreadDefault {
-    fn set(ctx: NonNull<ossl::OSSL_LIB_CTX>) -> ThreadDefault {
-        // SAFETY: the context is live for as long as it is the default: it outlives the value.
-        ThreadDefault { before: unsafe { ossl::OSSL_LIB_CTX_set0_default(ctx.as_ptr()) } }
+    fn set(ctx: EmptyContext) -> ThreadDefault {
+        // SAFETY: the context lives as long as the process.
+        ThreadDefault { before: unsafe { ossl::OSSL_LIB_CTX_set0_default(ctx.0.as_ptr()) } }
     }
 }
 
@@ -116,11 +112,10 @@ mod tests {
 
     #[test]
     fn it_is_the_same_certificate_without_a_key() {
-        let context = EmptyContext::default();
         for key in [p256(), rsa(), PKey::generate_ed25519().unwrap()] {
             let leaf = ca().leaf(&key, &Leaf::default());
             let der = leaf.to_der().unwrap();
-            let undecoded = context.certificate(&der).unwrap();
+            let undecoded = undecoded_certificate(&der).unwrap();
             assert!(undecoded.public_key().is_err());
             drop(ErrorStack::get());
             assert_eq!(undecoded.to_der().unwrap(), der);

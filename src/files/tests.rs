@@ -71,7 +71,7 @@ impl TestFiles {
     }
 
     fn check(&self) -> Result<CertificateSet, BadFiles> {
-        let result = self.files().check(&self.present(), LeafLink::Signed, &mut Parser::new());
+        let result = self.files().check(&self.present(), &mut Parser::new());
         assert!(ErrorStack::get().errors().is_empty());
         result
     }
@@ -96,10 +96,7 @@ fn good_files() {
     files.write(&p256());
     let read = files.present();
     assert!(
-        files
-            .files()
-            .check(&read, LeafLink::Signed, &mut Parser::new())
-            .is_ok_and(|set| set.covers(&files.name))
+        files.files().check(&read, &mut Parser::new()).is_ok_and(|set| set.covers(&files.name))
     );
     assert_eq!(files.present().digest(), read.digest());
     assert_eq!(files.stat(), *read.stat());
@@ -278,13 +275,7 @@ fn two_pairs() {
     files.pairs.push(Pair { cert: template("cert"), key: template("key") });
     let single = files.present();
     assert_eq!(
-        files
-            .files()
-            .check(&single, LeafLink::Signed, &mut Parser::new())
-            .map_err(|_| ())
-            .unwrap()
-            .members()
-            .len(),
+        files.files().check(&single, &mut Parser::new()).map_err(|_| ()).unwrap().members().len(),
         1
     );
 

@@ -11,7 +11,7 @@ use super::from_files::LookContext;
 use super::gone::{ABSENT, GONE_MSEC};
 use super::looks::PATIENCE_MSEC;
 use super::{LOOK_AGAIN_MSEC, Load, Resolver};
-use crate::certificate::{CertificateSet, LeafLink};
+use crate::certificate::CertificateSet;
 use crate::failure::{Failure, Reason};
 use crate::files::{Look, SetFiles, SetStat, tag};
 use crate::record::Source;
@@ -130,7 +130,7 @@ impl Resolver {
             stat: files.stat().clone(),
             ticket,
         };
-        let checked = self.settings.files.check(&files, LeafLink::Signed, &mut self.parser);
+        let checked = self.settings.files.check(&files, &mut self.parser);
         let set = checked.map_err(|error| BadBeside {
             bad: BadSet::of_files(error),
             stat: files.stat().clone(),

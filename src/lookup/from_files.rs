@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::candidate::{Candidate, Found, offer};
 use super::{Resolver, Status};
-use crate::certificate::{CertificateSet, LeafLink};
+use crate::certificate::CertificateSet;
 use crate::failure::Reason;
 use crate::files::{Look, SetFiles};
 use crate::host::Host;
@@ -121,11 +121,7 @@ impl Resolver {
             return Ok(Good { parsed, changed: false, is_published: true, is_stamped });
         }
 
-        let set = self
-            .settings
-            .files
-            .check(&files, LeafLink::Signed, &mut self.parser)
-            .map_err(BadSet::of_files)?;
+        let set = self.settings.files.check(&files, &mut self.parser).map_err(BadSet::of_files)?;
         let unpublished = self.unpublished(candidate);
         let serving = present.map(|(_, parsed)| parsed).or(unpublished);
         let serving = serving.as_ref().map(|p| &p.set);

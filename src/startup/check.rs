@@ -3,8 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::Startup;
-use super::look::Judge;
-use crate::certificate::LeafLink;
 use crate::files::{Look, Scan};
 use crate::replacement::{BadSet, judge_fixed};
 use crate::server_name::ServerName;
@@ -41,8 +39,7 @@ impl Startup<'_> {
 
     fn check_lazy_name(&mut self, name: &ServerName) {
         let Look::Present(files) = self.files.read(name) else { return };
-        let judge = Judge { link: LeafLink::Signed, judge: judge_fixed };
-        let checked = self.check(&files, None, true, judge).and_then(|set| {
+        let checked = self.check(&files, None, true, judge_fixed).and_then(|set| {
             if set.covers(name) {
                 Ok(())
             } else {

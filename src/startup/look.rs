@@ -1,7 +1,7 @@
 //! One look at the files of a name: what is to be done for it.
 
 use super::{Change, NewSet, Outcome, Seen, Startup};
-use crate::certificate::{CertificateSet, LeafLink};
+use crate::certificate::CertificateSet;
 use crate::failure::{Failure, Reason};
 use crate::files::{Look, SetFiles};
 use crate::host::Host;
@@ -11,15 +11,8 @@ use crate::server_name::ServerName;
 use crate::store::{Entry, Lookup, SetId};
 
 /// One of `replacement`.
-type JudgeOfSets =
+pub(super) type Judge =
     fn(&CertificateSet, Option<&CertificateSet>, bool, &dyn Host) -> Result<(), BadSet>;
-
-/// How strictly files are judged.
-#[derive(Clone, Copy)]
-pub(super) struct Judge {
-    pub(super) link: LeafLink,
-    pub(super) judge: JudgeOfSets,
-}
 
 impl Startup<'_> {
     /// `may_wait`: another look is to come, if this one asks for it.
@@ -51,12 +44,7 @@ impl Startup<'_> {
             }
         }
         let serving_set = serving.as_ref().map(|s| &s.set);
-        // Where nothing serves there is nothing better to keep: then names are enough, so that the start
-        // with very many certificates does not take twice as long, or ten times.
-        let is_first = serving.is_none() && stat != 0;
-        let link = if is_first { LeafLink::Named } else { LeafLink::Signed };
-        let judge = Judge { link, judge: judge_fixed };
-        let checked = self.check(&files, serving_set, stat != 0, judge).and_then(|set| {
+        let checked = self.check(&files, serving_set, stat != 0, judge_fixed).and_then(|set| {
             let lost = lost_key_type(&set, serving_set).filter(|_| files.is_one_absent());
             match lost.filter(|_| may_wait || !self.can_tell()) {
                 Some(key_type) => Err(BadSet::without(key_type)),
@@ -136,12 +124,12 @@ impl Startup<'_> {
         is_settled: bool,
         judge: Judge,
     ) -> Result<CertificateSet, BadSet> {
-        let set = self.files.check(files, judge.link, &mut self.parser).map_err(|bad| BadSet {
+        let set = self.files.check(files, &mut self.parser).map_err(|bad| BadSet {
             // What was written a moment ago may still be being written.
             may_pass: !is_settled,
             ..BadSet::of_files(bad)
         })?;
-        (judge.judge)(&set, serving, is_settled, self.host).map_err(|bad| BadSet {
+        judge(&set, serving, is_settled, self.host).map_err(|bad| BadSet {
             // Waiting makes no certificate valid.
             may_pass: bad.may_pass && !is_settled,
             ..bad.at(files.certificate_path())

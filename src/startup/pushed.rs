@@ -1,9 +1,7 @@
 //! The files of a name that a set was pushed for: they take its place when they hold something else,
 //! and good, than when it was pushed.
 
-use super::look::Judge;
 use super::{Change, Outcome, Seen, Startup};
-use crate::certificate::LeafLink;
 use crate::files::{Look, tag};
 use crate::replacement::{BadSet, judge_beside, lost_key_type};
 use crate::server_name::ServerName;
@@ -39,8 +37,7 @@ impl Startup<'_> {
 
         let serving = self.serving(name, entry).map(|serving| serving.set);
         let serving = serving.as_ref();
-        let judge = Judge { link: LeafLink::Signed, judge: judge_beside };
-        let checked = self.check(&files, serving, stat != 0, judge).and_then(|set| {
+        let checked = self.check(&files, serving, stat != 0, judge_beside).and_then(|set| {
             let lost = lost_key_type(&set, serving).filter(|_| files.is_one_absent());
             match lost.filter(|_| !self.can_tell()) {
                 Some(key_type) => Err(BadSet::without(key_type)),
