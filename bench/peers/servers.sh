@@ -128,14 +128,16 @@ start_peer() {
     wait_port "$pid" "$port" "$peer"
 }
 
-# push_all PEER CERTIFICATES NAMES: one curl for all, over one connection.
+# push_all PEER CERTIFICATES NAMES: one curl for all, which has some on their way while others are written
+# to disk.
 push_all() {
     local peer=$1 c=$2 names=$3 i
     for ((i = 0; i < names; i++)); do
         printf 'url = "http://localhost/certs/sets/n%d.test"\nupload-file = "%s"\n' \
             "$i" "$c/bundles/n$i.test.pem"
         echo 'output = "/dev/null"'
-    done | curl -q -sS --fail --fail-early --unix-socket "$DIR/$peer.sock" -H 'Expect:' \
+    done | curl -q -sS -Z --parallel-max 32 --no-progress-meter --fail --fail-early \
+        --unix-socket "$DIR/$peer.sock" -H 'Expect:' \
         -H 'Content-Type: application/x-pem-file' -K -
 }
 
