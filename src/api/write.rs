@@ -146,6 +146,10 @@ fn note_refused(name: &ServerName, reply: &Reply, options: PutOptions, context: 
 }
 
 fn tell_refused(name: &ServerName, reply: &Reply, context: &Context<'_>) {
+    // Who asks by If-Match reckons with it.
+    if reply.status == 412 {
+        return;
+    }
     let detail = reply.detail.as_deref().unwrap_or_default();
     context.host.warn(format_args!("certificate \"{name}\": a push was refused: {detail}"));
 }
