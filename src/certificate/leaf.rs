@@ -9,6 +9,7 @@ use openssl::sha::Sha256;
 use openssl::x509::{X509, X509Ref};
 
 use super::der::{Reader, SEQUENCE};
+use super::error::EmptyErrorQueue;
 use super::names::Names;
 
 /// OpenSSL decodes the public key in a certificate when it reads it, at a price: a leaf that was
@@ -52,9 +53,11 @@ impl Leaf {
         })
     }
 
-    /// With its public key; `None` when memory is short.
+    /// With its public key; `None` when memory is short. Leaves OpenSSL's error queue empty, which it
+    /// looks at only where it decodes: this is on the way of each handshake.
     pub(super) fn x509(&self) -> Option<&X509Ref> {
         let decode = || {
+            let _queue = EmptyErrorQueue;
             let der = self.der.take().ok_or_else(ErrorStack::get)?;
             let x509 = X509::from_der(&der);
             if x509.is_err() {

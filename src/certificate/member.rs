@@ -101,7 +101,6 @@ impl Member {
 
     /// For a connection; `None` when memory is short.
     pub(crate) fn leaf(&self) -> Option<&X509Ref> {
-        let _queue = EmptyErrorQueue;
         self.leaf.x509()
     }
 

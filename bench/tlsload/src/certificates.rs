@@ -22,13 +22,13 @@ impl Kind {
     pub(crate) fn parse(text: &str) -> Option<Kind> {
         match text {
             "p256" => Some(Kind::P256),
-            "rsa2048" => Some(Kind::Rsa2048),
+            "rsa" | "rsa2048" => Some(Kind::Rsa2048),
             "rsa4096" => Some(Kind::Rsa4096),
             _ => None,
         }
     }
 
-    fn key(self) -> PKey<Private> {
+    pub(crate) fn key(self) -> PKey<Private> {
         let rsa = |bits| PKey::from_rsa(Rsa::generate(bits).expect("key")).expect("key");
         match self {
             Kind::P256 => {

@@ -184,9 +184,8 @@ fn main() -> ExitCode {
             fit::each(address(addr), number(first)..number(end), rest == ["unsigned"])
         }
         ["sets", directory, count, serial, key_type] => {
-            let key_type = sets::KeyType::parse(key_type).expect("key type");
-            sets::write(directory.as_ref(), number(count), number(serial), key_type)
-                .expect("write");
+            let kind = certificates::Kind::parse(key_type).expect("key type");
+            sets::write(directory.as_ref(), number(count), number(serial), kind).expect("write");
             true
         }
         ["swap", addr, directory, name, way, swaps, settle_every, bound] => {

@@ -7,25 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
 
-use crate::certificates::{certify, issue};
-
-#[derive(Clone, Copy)]
-pub(crate) enum KeyType {
-    P256,
-    Rsa2048,
-}
-
-impl KeyType {
-    pub(crate) fn parse(text: &str) -> Option<KeyType> {
-        match text {
-            "p256" => Some(KeyType::P256),
-            "rsa" => Some(KeyType::Rsa2048),
-            _ => None,
-        }
-    }
-}
+use crate::certificates::{Kind, certify, issue};
 
 /// RSA keys take a third of a second each. A server parses what it reads, so it makes no difference
 /// to it that names share one.
@@ -49,10 +32,10 @@ fn for_each(count: u64, work: impl Fn(u64) -> io::Result<()> + Sync) -> io::Resu
     })
 }
 
-fn rsa_keys(count: u64) -> io::Result<Vec<PKey<Private>>> {
+fn keys(kind: Kind, count: u64) -> io::Result<Vec<PKey<Private>>> {
     let keys = Mutex::new(Vec::new());
     for_each(count, |_| {
-        let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+        let key = kind.key();
         keys.lock().expect("keys").push(key);
         Ok(())
     })?;
@@ -61,16 +44,11 @@ fn rsa_keys(count: u64) -> io::Result<Vec<PKey<Private>>> {
 
 /// `n0.test` and on, with serial numbers from `serial` on, and `list`: each name with the path of its
 /// certificate.
-pub(crate) fn write(
-    directory: &Path,
-    count: u64,
-    serial: u64,
-    key_type: KeyType,
-) -> io::Result<()> {
+pub(crate) fn write(directory: &Path, count: u64, serial: u64, kind: Kind) -> io::Result<()> {
     fs::create_dir_all(directory.join("bundles"))?;
-    let mut keys = match key_type {
-        KeyType::P256 => Vec::new(),
-        KeyType::Rsa2048 => rsa_keys(RSA_KEYS + 1)?,
+    let mut keys = match kind {
+        Kind::P256 => Vec::new(),
+        Kind::Rsa2048 | Kind::Rsa4096 => keys(kind, RSA_KEYS + 1)?,
     };
     let pair = |key: Option<PKey<Private>>, subject: &str, names: &[&str], serial, by| match key {
         Some(key) => (certify(&key, subject, names, serial, by), key),
