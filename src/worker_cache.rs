@@ -192,6 +192,13 @@ impl Entry {
         let name = self.parsed.info.name.as_str();
         self.is_published && store.is_current(own) && store.find(name) == Lookup::Absent
     }
+
+    /// Whether the zone still has the set: what changed may be another name's, or a clear was made, and
+    /// its next handshake would parse it again for nothing.
+    fn is_in_zone(&self, store: &Store) -> bool {
+        let Lookup::Found(there) = store.find(self.parsed.info.name.as_str()) else { return false };
+        self.parsed.id.get() == Some(there.id)
+    }
 }
 
 /// A name that nobody serves, until then.
@@ -324,8 +331,8 @@ impl WorkerCache {
         self.by_id.insert(id, Rc::downgrade(parsed));
     }
 
-    /// Begins to drop what is no longer current and is in the zone besides, or was removed from it (P8);
-    /// nothing is when the zone did not change since the last time. What goes on comes to its end first.
+    /// Begins to drop what the zone had and has no longer, as another set took its place or it was
+    /// removed (P8); nothing is when the zone did not change since the last time. What goes on comes to its end first.
     pub(crate) fn begin_sweep(&mut self, store: &Store) {
         let changes = store.changes();
         if changes != self.swept_at && self.round.is_over() {
@@ -347,5 +354,8 @@ impl WorkerCache {
 
 fn is_old(name: &[u8], entry: &Entry, store: &Store) -> bool {
     let is_own = entry.parsed.info.name.as_str().as_bytes() == name;
-    entry.is_published && !entry.stamps.are_current(store) && !(is_own && entry.was_evicted(store))
+    entry.is_published
+        && !entry.stamps.are_current(store)
+        && !entry.is_in_zone(store)
+        && !(is_own && entry.was_evicted(store))
 }
