@@ -4,6 +4,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 NGINX=${TEST_NGINX_BINARY:-$ROOT/build/vendored/nginx}
 MODULE=${TEST_NGINX_MODULE:-$ROOT/build/vendored/ngx_http_rust_shared_cert_module.so}
 NAMES=${NAMES:-1000}
+KEY=${KEY:-p256}
 PORT=${PORT:-8743}
 ADDR=127.0.0.1:$PORT
 
@@ -26,20 +27,22 @@ prepare() {
     make_certificates
 }
 
-# `n0.test` to `n$((NAMES-1)).test`, P-256, each with the same intermediate.
+# `n0.test` to `n$((NAMES-1)).test`, each with the same intermediate, for keys as $KEY says.
 make_certificates() {
     mkdir -p "$DIR/certs"
     chmod 755 "$DIR" "$DIR/certs"
     (
         cd "$DIR"
-        local new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+        local new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes) leaf=()
+        leaf=("${new[@]}")
+        [[ $KEY != rsa ]] || leaf=(-newkey rsa:2048 -nodes)
         openssl req -x509 "${new[@]}" -keyout ca.key -out ca.pem -subj /CN=ca -days 30
         openssl req -new "${new[@]}" -keyout inter.key -out inter.csr -subj /CN=inter
         printf 'basicConstraints=CA:TRUE\n' >ca.ext
         openssl x509 -req -in inter.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
             -extfile ca.ext -out inter.pem
         for ((i = 0; i < NAMES; i++)); do
-            openssl req -new "${new[@]}" -keyout "certs/n$i.test.key.pem" -out leaf.csr \
+            openssl req -new "${leaf[@]}" -keyout "certs/n$i.test.key.pem" -out leaf.csr \
                 -subj "/CN=n$i.test"
             printf 'subjectAltName=DNS:n%d.test\n' "$i" >leaf.ext
             openssl x509 -req -in leaf.csr -CA inter.pem -CAkey inter.key -set_serial "$i" \
@@ -54,7 +57,7 @@ make_certificates() {
 
 # The server block for a way.
 server_of() {
-    local listen="listen $ADDR ssl;" c=$DIR/certs
+    local listen="listen $ADDR ssl;" c=$DIR/certs cache=
     case $1 in
         static)
             echo "server { $listen ssl_certificate $c/n0.test.cert.pem;
@@ -68,8 +71,10 @@ server_of() {
         variable)
             echo "server { $listen ssl_certificate $c/\$ssl_server_name.cert.pem;
                 ssl_certificate_key $c/\$ssl_server_name.key.pem; }" ;;
-        ours)
-            echo "rust_shared_cert_zone zone=certs:16m
+        ours | first)
+            # With a cache of one set, each handshake for another name is the first for its set.
+            [[ $1 == ours ]] || cache="worker_cache=1 valid=off"
+            echo "rust_shared_cert_zone zone=certs:16m $cache
                 cert=$c/\$ssl_server_name.cert.pem key=$c/\$ssl_server_name.key.pem;
                 server { $listen rust_shared_cert certs; }" ;;
     esac
@@ -78,7 +83,7 @@ server_of() {
 # Writes the configuration for a way: one process, so that it can be measured as one.
 configure() {
     {
-        [[ $1 != ours ]] || echo "load_module $MODULE;"
+        [[ $1 != ours && $1 != first ]] || echo "load_module $MODULE;"
         echo "daemon off; master_process off; pid $DIR/$1.pid; error_log $DIR/$1.log warn;"
         echo "events { worker_connections 4096; } http { access_log off;"
         echo "server_names_hash_max_size 65536; server_names_hash_bucket_size 128;"
