@@ -353,9 +353,9 @@ impl WorkerCache {
 }
 
 fn is_old(name: &[u8], entry: &Entry, store: &Store) -> bool {
+    if !entry.is_published || entry.stamps.are_current(store) || entry.is_in_zone(store) {
+        return false;
+    }
     let is_own = entry.parsed.info.name.as_str().as_bytes() == name;
-    entry.is_published
-        && !entry.stamps.are_current(store)
-        && !entry.is_in_zone(store)
-        && !(is_own && entry.was_evicted(store))
+    !(is_own && entry.was_evicted(store))
 }
