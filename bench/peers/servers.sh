@@ -14,6 +14,7 @@ declare -A PEER_SAYS=(
     [haproxy]='HAProxy, a directory of certificates'
     [lazy]='this module, files read when needed'
     [pushed]='this module, pushed over the API'
+    [first]='this module, each set new to the worker'
     [state]='this module, pushed, `state=`'
     [startup]='this module, `load=startup`'
 )
@@ -27,7 +28,7 @@ make_certificates() {
 
 modules_of() {
     case $1 in
-        lazy | pushed | state | startup) echo "load_module $SUITE_MODULE;" ;;
+        lazy | first | pushed | state | startup) echo "load_module $SUITE_MODULE;" ;;
         njs) echo "load_module /usr/lib/nginx/modules/ngx_http_js_module.so;" ;;
         lua)
             echo "load_module /usr/lib/nginx/modules/ndk_http_module.so;"
@@ -64,10 +65,13 @@ http_of() {
             ssl_certificate_by_lua_block { require('certs').serve() } }" ;;
         lazy | startup) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=$peer
             cert=$c/\$ssl_server_name.cert.pem key=$c/\$ssl_server_name.key.pem;" ;;&
+        # A cache of one set: each handshake for another name is the first for its set.
+        first) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m valid=off worker_cache=1
+            cert=$c/\$ssl_server_name.cert.pem key=$c/\$ssl_server_name.key.pem;" ;;&
         pushed) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=off;" ;;&
         state) echo "rust_shared_cert_zone zone=certs:$((names / 500 + 4))m load=off
             state=$c/state;" ;;&
-        lazy | startup | pushed | state) echo "server { $listen rust_shared_cert certs; }
+        lazy | first | startup | pushed | state) echo "server { $listen rust_shared_cert certs; }
             server { listen unix:$DIR/$peer.sock; keepalive_requests 1000000;
             location = /clear { rust_shared_cert_clear certs; }
             location /certs/ { rust_shared_cert_api certs write=unix; } }" ;;
