@@ -12,9 +12,12 @@ VENDORED_PACKAGES=(gcc libc6-dev make pkg-config clang libclang-dev libssl-dev l
     zlib1g-dev)
 SYSTEM_PACKAGES=(gcc libc6-dev make pkg-config clang libclang-dev libssl-dev libpcre2-dev
     zlib1g-dev nginx nginx-dev)
+PACKAGE_PACKAGES=(debhelper dpkg-dev lintian fakeroot git)
 RUN_PACKAGES=(curl openssl)
 TEST_PACKAGES=(curl openssl ca-certificates perl libio-socket-ssl-perl libnginx-mod-http-lua
-    prometheus valgrind)
+    prometheus valgrind python3-venv)
+AIOQUIC=1.7.2
+ACME_PACKAGES=(pebble certbot lego dehydrated)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
@@ -45,13 +48,19 @@ need_packages() {
     if [[ " ${missing[*]} " == *" nginx "* ]]; then
         stop_packaged_nginx
     fi
-    if [[ " ${missing[*]} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
-        systemctl disable --quiet prometheus >&2 || true
-    fi
+    disable_unit prometheus.service "${missing[@]}"
+    disable_unit certbot.timer "${missing[@]}"
 }
 
-# Of prometheus it is promtool that is wanted: no server is to run, now or after the next boot. A
-# policy that is there already stays.
+# disable_unit UNIT INSTALLED...: no server or timer of what tests need is to run, now or after the next boot.
+disable_unit() {
+    local unit=$1
+    shift
+    [[ " $* " == *" ${unit%.*} "* ]] && command -v systemctl >/dev/null || return 0
+    systemctl disable --quiet "$unit" >&2 || true
+}
+
+# Of prometheus it is promtool that is wanted. A policy that is there already stays.
 install_without_services() (
     policy=/usr/sbin/policy-rc.d    # not local: the trap needs it
     if [[ ! -e $policy ]]; then
