@@ -1,16 +1,17 @@
-# A Debian suite in a folder, with all servers that are measured. Sourced, not run.
+# A Debian suite in a folder, in which something is built and run. Sourced, not run.
 
-SUITE=${SUITE:-forky}
-FOLDER=${FOLDER:-$ROOT/build/bench/$SUITE}
 # Mount points in the folder.
-INSIDE=/opt/bench
-SUITE_PACKAGES=("${SYSTEM_PACKAGES[@]}" libnginx-mod-http-js libnginx-mod-http-lua lua-resty-core
-    lua-resty-lrucache haproxy valgrind libc6-dbg)
+INSIDE=/opt/suite
 
-# Before a command: runs it in the suite, as the same process.
-IN_SUITE=(chroot "$FOLDER" /usr/bin/env -i HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive
-    CARGO_HOME="$INSIDE/cargo" RUSTUP_HOME="$INSIDE/rustup"
-    PATH="$INSIDE/cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+# use_suite SUITE FOLDER: which one the functions below are about. Before a command, ${IN_SUITE[@]} runs it
+# in there, as the same process.
+use_suite() {
+    SUITE=$1
+    FOLDER=$2
+    IN_SUITE=(chroot "$FOLDER" /usr/bin/env -i HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive
+        CARGO_HOME="$INSIDE/cargo" RUSTUP_HOME="$INSIDE/rustup"
+        PATH="$INSIDE/cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+}
 
 # The mirror that this machine's own suite comes from; debootstrap has a default where there is none.
 mirror() {
@@ -43,9 +44,10 @@ update_suite() {
     "${IN_SUITE[@]}" apt-get update >"$log" 2>&1 || die "apt-get update failed: $log"
 }
 
+# need_suite_packages PACKAGE...
 need_suite_packages() {
     local package missing=()
-    for package in "${SUITE_PACKAGES[@]}"; do
+    for package in "$@"; do
         "${IN_SUITE[@]}" dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null |
             grep -qx installed || missing+=("$package")
     done
@@ -78,25 +80,13 @@ mount_suite() {
     mount_in "${RUSTUP_HOME:-$HOME/.rustup}" "$INSIDE/rustup"
 }
 
-# The suite with our module, and $SUITE_MODULE where that is inside.
+# prepare_suite PACKAGE...: the suite with these, and with our module: $SUITE_MODULE, as seen in there.
 prepare_suite() {
     need_cargo
     [[ -x $FOLDER/usr/bin/dpkg ]] || make_suite
     mount_suite
-    need_suite_packages
+    need_suite_packages "${SYSTEM_PACKAGES[@]}" "$@"
     "${IN_SUITE[@]}" "$INSIDE/src/scripts/build" system >"$FOLDER.log" 2>&1 ||
         die "scripts/build system failed: $FOLDER.log"
     SUITE_MODULE=$INSIDE/build/system/$MODULE
-}
-
-print_versions() {
-    local package
-    printf '%s on Linux %s, %s, %s CPUs\n\n' "Debian $SUITE" "$(uname -r)" \
-        "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)"
-    printf '| package | version |\n|---|---|\n'
-    for package in nginx libssl3t64 libnginx-mod-http-js libnginx-mod-http-lua lua-resty-core \
-        haproxy valgrind; do
-        printf '| %s | %s |\n' "$package" "$("${IN_SUITE[@]}" dpkg-query -W -f='${Version}' "$package")"
-    done
-    printf '| this module | %s |\n\n' "$(git -C "$ROOT" describe --always --dirty)"
 }
