@@ -42,7 +42,7 @@ the_world() {
     mkdir -p $dir
     apt-get install -y --no-install-recommends pebble openssl ca-certificates >$dir/apt.log 2>&1 ||
         die "$(tail -n 3 $dir/apt.log)"
-    for name in example.com www.example.com {a,b,c}.example.com; do echo "127.0.0.1 $name"; done >>/etc/hosts
+    for name in localhost example.com www.example.com {a,b,c}.example.com; do echo "127.0.0.1 $name"; done >>/etc/hosts
     openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
         -keyout $dir/key.pem -out $dir/cert.pem 2>/dev/null
     cat >$dir/pebble.json <<EOF
@@ -61,8 +61,10 @@ EOF
     apt-get purge -y curl >>$dir/apt.log 2>&1
 
     # Which server is asked is all that differs from a user's machine.
-    mkdir -p /etc/letsencrypt /etc/dehydrated/conf.d
-    echo 'server = https://localhost:14000/dir' >/etc/letsencrypt/cli.ini
+    mkdir -p /root/.config/letsencrypt /etc/dehydrated/conf.d
+    # Without a terminal certbot waits some minutes before it renews.
+    printf '%s\n' 'server = https://localhost:14000/dir' 'no-random-sleep-on-renew = true' \
+        >/root/.config/letsencrypt/cli.ini
     echo 'CA=https://localhost:14000/dir' >/etc/dehydrated/conf.d/world.sh
     printf '#!/bin/sh\nexec /usr/bin/lego --server https://localhost:14000/dir "$@"\n' >/usr/local/bin/lego
     chmod 755 /usr/local/bin/lego
