@@ -16,35 +16,6 @@ use Test::SharedCert::Acme;
 my $t = Test::SharedCert->new();
 my $acme = Test::SharedCert::Acme->new($t, 'dehydrated');
 
-$t->conf(<<'EOF');
-%%GLOBALS%%
-events {
-}
-
-http {
-    %%GLOBALS_HTTP%%
-
-    rust_shared_cert_zone zone=certs:1m load=off;
-
-    server {
-        listen 127.0.0.1:%%PORT_tls%% ssl;
-        rust_shared_cert certs;
-        location = /pid { return 200 $pid; }
-    }
-
-    server {
-        listen 127.0.0.1:%%PORT_http01%%;
-        location /.well-known/acme-challenge/ { root %%DIR%%/webroot; }
-    }
-
-    server {
-        listen unix:%%DIR%%/api.sock;
-        location /certs/ { rust_shared_cert_api certs write=unix; }
-    }
-}
-EOF
-
-$t->start();
 $acme->start();
 
 $acme->rotates('a.test', sub { $acme->dehydrated('--cron', '--domain', 'a.test www.a.test') },

@@ -4,8 +4,7 @@ package Test::SharedCert::Acme;
 # test's NGINX, or by dns-01 with a DNS server of its own. And the ACME clients that Debian has.
 #
 #   my $acme = Test::SharedCert::Acme->new($t);     # skips where there is no Pebble or no client
-#   $t->conf(... root $acme->webroot() ...);
-#   $t->start(); $acme->start();
+#   $acme->start();
 
 use strict;
 use warnings;
@@ -40,10 +39,41 @@ sub url { my ($self) = @_; return 'https://localhost:' . $self->{t}->port('acme'
 
 sub ca_file { my ($self) = @_; return $self->{t}->ca('root')->{file} }
 
-# start(): until it answers. What it signs is then verified by `handshake(verify => 'pebble')`.
+# The NGINX that gets the certificates and answers the challenges.
+my $CONF = <<'EOF';
+%%GLOBALS%%
+events {
+}
+
+http {
+    %%GLOBALS_HTTP%%
+
+    rust_shared_cert_zone zone=certs:1m load=off;
+
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl;
+        rust_shared_cert certs;
+        location = /pid { return 200 $pid; }
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_http01%%;
+        location /.well-known/acme-challenge/ { root %%DIR%%/webroot; }
+    }
+
+    server {
+        listen unix:%%DIR%%/api.sock;
+        location /certs/ { rust_shared_cert_api certs write=unix; }
+    }
+}
+EOF
+
+# start(): NGINX, and the ACME server until it answers. What it signs is then verified by `handshake(verify => 'pebble')`.
 sub start {
 	my ($self) = @_;
 	my ($t, $d) = @$self{qw/ t dir /};
+	$t->conf($CONF);
+	$t->start();
 	my $https = $t->pair('localhost', key => 'rsa');
 	spew("$d/https.pem", $https->{cert});
 	spew("$d/https.key", $https->{key});
