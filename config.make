@@ -2,13 +2,25 @@
 
 ngx_rust_dir=`cd $ngx_addon_dir && pwd`
 
+# --builddir= may be anywhere; cargo runs its build scripts in directories of their own.
+case "$NGX_OBJS" in
+    /*) ngx_rust_objs=$NGX_OBJS ;;
+    *)  ngx_rust_objs="\$(CURDIR)/$NGX_OBJS" ;;
+esac
+
+# As auto/install does, which comes later.
+case "$NGX_MODULES_PATH" in
+    /*) ngx_rust_modules=$NGX_MODULES_PATH ;;
+    *)  ngx_rust_modules=$NGX_PREFIX/$NGX_MODULES_PATH ;;
+esac
+
 cat << END                                                    >> $NGX_MAKEFILE
 
 modules:	$NGX_OBJS/ngx_http_rust_shared_cert_module.so
 
 .PHONY:	ngx_http_rust_shared_cert_module
 ngx_http_rust_shared_cert_module:
-	NGINX_SOURCE_DIR="\$(CURDIR)" NGINX_BUILD_DIR="\$(CURDIR)/$NGX_OBJS" \\
+	NGINX_SOURCE_DIR="\$(CURDIR)" NGINX_BUILD_DIR="$ngx_rust_objs" \\
 	cargo build --release --locked --manifest-path $ngx_rust_dir/Cargo.toml \\
 		--target-dir $NGX_OBJS/ngx_http_rust_shared_cert_module
 
@@ -19,9 +31,9 @@ $NGX_OBJS/ngx_http_rust_shared_cert_module.so:	ngx_http_rust_shared_cert_module
 install:	ngx_http_rust_shared_cert_module_install
 
 ngx_http_rust_shared_cert_module_install:	$NGX_OBJS/ngx_http_rust_shared_cert_module.so
-	mkdir -p '\$(DESTDIR)$NGX_MODULES_PATH'
-	cp $NGX_OBJS/ngx_http_rust_shared_cert_module.so '\$(DESTDIR)$NGX_MODULES_PATH/.ngx_rust_new'
-	mv '\$(DESTDIR)$NGX_MODULES_PATH/.ngx_rust_new' \\
-		'\$(DESTDIR)$NGX_MODULES_PATH/ngx_http_rust_shared_cert_module.so'
+	mkdir -p '\$(DESTDIR)$ngx_rust_modules'
+	cp $NGX_OBJS/ngx_http_rust_shared_cert_module.so '\$(DESTDIR)$ngx_rust_modules/.ngx_rust_new'
+	mv '\$(DESTDIR)$ngx_rust_modules/.ngx_rust_new' \\
+		'\$(DESTDIR)$ngx_rust_modules/ngx_http_rust_shared_cert_module.so'
 
 END

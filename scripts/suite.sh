@@ -32,6 +32,8 @@ make_suite() {
     rm -rf "$FOLDER.new"
     debootstrap --variant=minbase "$SUITE" "$FOLDER.new" "$(mirror)" "$script" \
         >"$FOLDER.log" 2>&1 || die "debootstrap failed: $FOLDER.log"
+    # Whom this machine trusts beside the usual ones, as where downloads go through a proxy of its owner.
+    cp -r /usr/local/share/ca-certificates "$FOLDER.new/usr/local/share/" 2>/dev/null || true
     mv "$FOLDER.new" "$FOLDER"
 }
 

@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib";
 use POSIX ();
 use Test::More;
 use Test::SharedCert;
-use Time::HiRes qw/ sleep /;
+use Time::HiRes qw/ sleep time /;
 
 my $KILLS = $ENV{TEST_STATE_KILLS} // 40;
 
@@ -46,6 +46,11 @@ my %which = map { $pairs[$_]{serial} => $_ } 0 .. 1;
 $t->start();
 is($t->push_set($pairs[0])->{status}, 201, 'pushed');
 
+# how long a push takes here, in seconds
+my $push_time = time();
+$t->push_set($pairs[$_ % 2]) for 1 .. 10;
+$push_time = (time() - $push_time) / 10;
+
 # a client pushes one and the other; a worker is killed at some moment
 
 my ($wrong, $answered, $moved) = (0, 0, 0);
@@ -59,7 +64,7 @@ for my $n (1 .. $KILLS) {
 		}
 		POSIX::_exit(0);
 	}
-	sleep rand 0.03;
+	sleep rand 10 * $push_time;
 	my @workers = $t->worker_pids();
 	kill 'KILL', $workers[rand @workers];
 	waitpid $pusher, 0;

@@ -88,7 +88,11 @@ sub start {
 EOF
 	# it takes the UDP port, too
 	close delete $t->{ports}{dns}{lock};
-	$self->run_server('dns', 'pebble-challtestsrv', '-dns01', "127.0.0.1:$dns", '-management',
+	# later versions have other options
+	my $help = run_command('pebble-challtestsrv', '-help')->{all};
+	my @listen = ($help =~ /-dnsserver/ ? '-dnsserver' : '-dns01', "127.0.0.1:$dns");
+	push @listen, '-doh', '' if $help =~ /-doh/;
+	$self->run_server('dns', 'pebble-challtestsrv', @listen, '-management',
 		"127.0.0.1:$dns_management", '-http01', '', '-https01', '', '-tlsalpn01', '',
 		'-defaultIPv4', '127.0.0.1', '-defaultIPv6', '');
 	# dehydrated ends where the ACME server refuses a nonce, as Pebble does now and then
