@@ -16,7 +16,7 @@ use Test::More;
 
 use Test::SharedCert::Util;
 
-# new($t, CLIENT...): the programs are certbot, lego or dehydrated.
+# new($t, CLIENT...): the programs are certbot, lego, dehydrated or acme.sh.
 sub new {
 	my ($class, $t, @clients) = @_;
 	for my $program ('pebble', 'pebble-challtestsrv', 'curl', @clients) {
@@ -191,6 +191,12 @@ sub lego {
 	local $ENV{LEGO_CA_CERTIFICATES} = $self->ca_file();
 	return run_command('lego', '--server', $self->url(), '--path', "$self->{dir}/lego", '--email',
 		'ops@example.com', '--accept-tos', '--http', '--http.webroot', $self->{webroot}, @args);
+}
+
+sub acme_sh {
+	my ($self, @args) = @_;
+	return run_command('acme.sh', '--home', "$self->{dir}/acme.sh", '--server', $self->url(),
+		'--ca-bundle', $self->ca_file(), '--no-cron', @args);
 }
 
 sub dehydrated {
