@@ -135,6 +135,17 @@ impl CertificateSet {
         self.members.iter().filter(move |m| none_is_valid || is_valid(m))
     }
 
+    /// Whether a certificate of this set, which is not its own issuer, comes alone, where the other set
+    /// sends what clients need to verify it.
+    pub(crate) fn lacks_intermediates_of(&self, other: &CertificateSet) -> bool {
+        self.members.iter().any(|member| {
+            let same_type = other.members.iter().find(|o| o.key_type() == member.key_type());
+            let other = same_type.or(other.members.first());
+            let is_alone = member.chain().is_empty() && !member.is_self_issued();
+            is_alone && other.is_some_and(|other| !other.chain().is_empty())
+        })
+    }
+
     /// Whether a chain of this set is shorter than that of `other`, which it is to replace: what a
     /// file looks like that was cut between two certificates. The issuers say nothing: a CA signs
     /// with one intermediate today and with another tomorrow.

@@ -61,6 +61,11 @@ impl ServerName {
         (parent != "_" && !parent.starts_with("_.")).then(|| ServerName(parent.into()))
     }
 
+    /// Whether it stands for all names that are one label longer than its parent.
+    pub(crate) fn is_wildcard(&self) -> bool {
+        self.0.starts_with("_.")
+    }
+
     /// The name as it is written in paths, logs and answers.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -79,7 +79,7 @@ my $second = $t->pair('a.test', san => ['a.test', 'www.a.test']);
 my $dry = $t->push_set($second, query => 'dry_run=1');
 is($dry->{status}, 200, 'a dry run');
 ok($dry->{json}{dry_run}, 'says so');
-is_deeply($dry->{json}{no_longer_served}, ['*.sub.a.test'], 'and what would be lost');
+is_deeply($dry->{json}{no_longer_served}, [{ name => '*.sub.a.test', by => undef }], 'and what would be lost');
 served_by_all($first, 'a.test');
 
 $got = $t->push_set($second);
@@ -111,6 +111,35 @@ $got = $t->push_set($other, query => 'add=1&force=1');
 is_deeply($got->{json}{serves}, ['a.test'], 'unless by force');
 $got = $t->push_set($second);
 is(@{ $got->{json}{certificates} }, 1, 'a push without add replaces the whole set');
+is_deeply($got->{json}{lost_key_types}, ['RSA'], 'which the answer says');
+is(scalar $t->log_lines(qr/\[notice\].*pushed, generation \d+, without its RSA key,/), 1, 'and the log');
+
+# a set under the name that it had, and has not
+
+my $elsewhere = $t->pair('elsewhere.test');
+$t->push_set($t->pair('solo.test'));
+for my $query ('dry_run=1&force=1', 'force=1') {
+	$got = $t->push_set($elsewhere, as => 'solo.test', query => $query);
+	is_deeply($got->{json}{no_longer_served}, [{ name => 'solo.test', by => undef }], "$query: nothing serves it");
+}
+my $x = $t->push_set($t->pair('solo.test'), as => 'x.test');
+is_deeply($x->{json}{serves}, ['solo.test'], 'its NAME is no claim to it');
+is_deeply($t->push_set($t->pair('x.test'), as => 'x.test', query => 'force=1')->{json}{no_longer_served},
+	[{ name => 'solo.test', by => undef }], 'nor does it serve it');
+$t->api('DELETE', "sets/$_") for 'solo.test', 'x.test';
+
+# a leaf in the place of a whole chain
+
+$t->ca('intermediate', issuer => 'root');
+my ($whole, $alone) = map { $t->pair('chain.test', issuer => 'intermediate') } 1 .. 2;
+is($t->push_set($whole)->{json}{certificates}[0]{chain}, 1, 'with an intermediate');
+$alone = { %$alone, cert => $alone->{leaf} };
+$got = $t->push_set($alone);
+is($got->{status}, 422, 'cert.pem in the place of fullchain.pem is refused');
+like($got->{json}{detail}, qr/without the intermediate .*\?force=1/, 'and why');
+is($t->handshake('tls', 'chain.test')->{serial}, $whole->{serial}, 'what served goes on');
+is($t->push_set($alone, query => 'force=1')->{json}{certificates}[0]{chain}, 0, 'unless by force');
+$t->api('DELETE', 'sets/chain.test');
 
 # lists
 
@@ -132,11 +161,26 @@ is($t->api('DELETE', "sets/$_")->{status}, 200, "$_ removed") for @names;
 
 # wildcards have two spellings
 
-my $wild = $t->pair('wild.test', san => ['*.wild.test']);
+my $wild = $t->pair('wild.test', san => ['*.wild.test'], not_before => '260102000000Z', not_after => '360101000000Z');
 is($t->push_set($wild, as => '*.wild.test')->{status}, 201, 'a wildcard');
 is($t->api('GET', 'sets/_.wild.test')->{json}{generation},
 	$t->api('GET', 'sets/%2a.wild.test')->{json}{generation}, 'is one set');
 served_by_all($wild, 'x.wild.test');
+
+# of sets with one wildcard the later serves the names below it, whatever they are called
+
+for (['260101000000Z', 'y.wild.test', '_.wild.test'], ['260103000000Z', '_.wild.test', 'y.wild.test']) {
+	my ($not_before, $shadowed, $by) = @$_;
+	my $beside = $t->pair('y.wild.test', san => ['y.wild.test', '*.wild.test'], not_before => $not_before,
+		not_after => '360101000000Z');
+	$t->push_set($beside);
+	served_by_all($beside, 'y.wild.test');
+	served_by_all($by eq 'y.wild.test' ? $beside : $wild, 'x.wild.test');
+	is_deeply($t->api('GET', "sets/$shadowed")->{json}{shadowed}, [{ name => '*.wild.test', by => $by }],
+		"of $shadowed it is shadowed");
+	is_deeply($t->api('GET', "sets/$by")->{json}{shadowed}, [], "of $by it is not");
+}
+$t->api('DELETE', 'sets/y.wild.test');
 
 # reading only
 

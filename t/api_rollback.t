@@ -68,6 +68,19 @@ $got = $t->api('POST', 'sets/a.test/rollback', headers => { 'If-Match' => $got->
 is($got->{status}, 200, 'and back again');
 served_by_all($made[2], 'a.test', 'n2.test');
 
+# who heals lost pushes does not undo a rollback
+
+$got = $t->push_set($made[1], query => 'unless=previous');
+is($got->{status}, 200, 'what was rolled back from, pushed again');
+ok(!$got->{json}{changed} && $got->{json}{is_previous}, 'is left alone');
+served_by_all($made[2], 'a.test', 'n2.test');
+is($t->api('GET', 'sets/a.test')->{json}{previous}{certificates}[0]{fingerprint}, $made[1]{fingerprint},
+	'as the previous one');
+$got = $t->push_set($made[0], query => 'unless=previous');
+ok($got->{json}{changed}, 'another one is not');
+served_by_all($made[0], 'a.test', 'n0.test');
+$t->push_set($_) for @made[1, 2];
+
 # dropped
 
 is($t->api('DELETE', 'sets/a.test/previous')->{status}, 200, 'the previous one dropped');

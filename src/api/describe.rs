@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::certificate::names_of_leaves;
 use crate::failure::Failure;
 use crate::precedence::in_order;
-use crate::record::{MemberRecord, Record, Source};
+use crate::record::{KeyType, MemberRecord, Record, Source};
 use crate::server_name::ServerName;
-use crate::store::{Details, Store};
+use crate::store::{Details, Lookup, Serving, Store};
 
 /// What a set is and what it serves.
 pub(super) fn set(name: &str, details: &Details, store: &Store, now: i64) -> Value {
@@ -40,7 +40,7 @@ pub(super) fn dry_run(
     name: &str,
     record: &Record,
     present: Option<u64>,
-    lost: &[ServerName],
+    lost: Vec<Value>,
 ) -> Value {
     let names = names_of_leaves(record).unwrap_or_default();
     let names = names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
@@ -49,7 +49,7 @@ pub(super) fn dry_run(
         "dry_run": true,
         "present_generation": present,
         "covers": names.map(|name| shown(&name)).collect::<Vec<_>>(),
-        "no_longer_served": lost.iter().map(shown).collect::<Vec<_>>(),
+        "no_longer_served": lost,
         "not_before": record.not_before,
         "not_after": record.not_after,
         "certificates": certificates(record),
@@ -80,6 +80,7 @@ fn certificate(member: &MemberRecord) -> Value {
         "fingerprint": hex(&sha256(&member.leaf)),
         "not_before": member.not_before,
         "not_after": member.not_after,
+        "chain": member.chain.len(),
     })
 }
 
@@ -104,7 +105,7 @@ pub(super) fn serves(
         if record.source == Source::Lazy && !is_read_for(&own, &covered) {
             continue;
         }
-        match first_choice(&covered, store, now) {
+        match first_choice(&covered, None, store, now) {
             Some(other) if other != name => {
                 shadowed.push(json!({ "name": shown(&covered), "by": other }));
             }
@@ -120,16 +121,40 @@ fn is_read_for(own: &ServerName, name: &ServerName) -> bool {
     name == own || is_own(name.wildcard()) || is_own(name.parent())
 }
 
-/// The set that is not lazy and serves a name.
-pub(super) fn first_choice(name: &ServerName, store: &Store, now: i64) -> Option<String> {
-    let sets = in_order(store, name, name.wildcard().as_ref())?;
+/// The set that is not lazy and serves a name, other than `except`.
+fn first_choice(
+    name: &ServerName,
+    except: Option<&ServerName>,
+    store: &Store,
+    now: i64,
+) -> Option<String> {
+    let wildcard = name.wildcard().filter(|_| !name.is_wildcard());
+    let mut sets = in_order(store, name, wildcard.as_ref())?;
+    sets.retain(|set| except.is_none_or(|except| set.name != except.as_str()));
+    // A set is found by its NAME whether it is good for that or not.
+    sets.retain(|set| set.name != name.as_str() || covers(set, name, store));
     let first = sets.iter().find(|set| set.not_after >= now).or(sets.first())?;
     Some(first.name.clone())
 }
 
-/// Names that a set does not serve any more, with the sets that do.
-pub(super) fn instead(names: &[ServerName], store: &Store, now: i64) -> Vec<Value> {
-    let by = |name| first_choice(name, store, now);
+fn covers(set: &Serving, name: &ServerName, store: &Store) -> bool {
+    let Lookup::Found(details) = store.details(&set.name) else { return false };
+    let names = names_of_leaves(&details.record).unwrap_or_default();
+    let wildcard = name.wildcard();
+    names
+        .iter()
+        .filter_map(|covered| ServerName::from_operator(covered.as_bytes()))
+        .any(|covered| covered == *name || Some(&covered) == wildcard.as_ref())
+}
+
+/// Names that the set NAME does not serve any more, with the sets that do.
+pub(super) fn instead(
+    names: &[ServerName],
+    own: &ServerName,
+    store: &Store,
+    now: i64,
+) -> Vec<Value> {
+    let by = |name| first_choice(name, Some(own), store, now);
     names.iter().map(|name| json!({ "name": shown(name), "by": by(name) })).collect()
 }
 
@@ -142,6 +167,12 @@ pub(super) fn without(names: &[ServerName]) -> String {
         None => format!(", without {}", shown.join(", ")),
         Some(more) => format!(", without {} and {more} others", shown.join(", ")),
     }
+}
+
+/// For the log: the key types that a set is without now.
+pub(super) fn without_key_types(types: &[KeyType]) -> String {
+    let types: Vec<&str> = types.iter().map(|key_type| key_type.as_str()).collect();
+    if types.is_empty() { String::new() } else { format!(", without its {} key", types.join(", ")) }
 }
 
 /// A server name as certificates write it.

@@ -85,6 +85,8 @@ pub(crate) struct PutOptions {
     pub(crate) force: bool,
     /// No previous generation is kept.
     pub(crate) drops_previous: bool,
+    /// Nothing is done where the body is the previous generation: it was rolled back from, or is older.
+    pub(crate) unless_previous: bool,
 }
 
 /// The call of a request, or the answer to one that is none. `path` is decoded and below the
@@ -172,6 +174,7 @@ fn put(name: ServerName, arguments: &mut Arguments) -> Result<Call, Reply> {
         dry_run: arguments.is_set_to("dry_run", "1", "0")?,
         force: arguments.is_set_to("force", "1", "0")?,
         drops_previous: arguments.is_set_to("previous", "drop", "keep")?,
+        unless_previous: arguments.is_set_to("unless", "previous", "")?,
     };
     Ok(Call::Put { name, options })
 }
@@ -270,6 +273,9 @@ mod tests {
                 let options = PutOptions { add: true, drops_previous: true, ..options };
                 Call::Put { name: a(), options }
             }),
+            (Method::Put, "sets/a.test", "unless=previous", {
+                Call::Put { name: a(), options: PutOptions { unless_previous: true, ..options } }
+            }),
             (Method::Delete, "sets/a.test", "", Call::Delete { name: a() }),
             (Method::Post, "sets/a.test/rollback", "force=1", {
                 Call::Rollback { name: a(), force: true }
@@ -309,7 +315,9 @@ mod tests {
         assert!(reply.body.contains("xn--bcher-kva.test"), "{}", reply.body);
         assert_eq!(set_name(b"b\xfccher.test").unwrap_err().status, 400);
 
-        for query in ["x=1", "force=2", "force=1&force=1", "force", "dry_run=yes", "previous=1"] {
+        for query in
+            ["x=1", "force=2", "force=1&force=1", "force", "dry_run=yes", "previous=1", "unless=1"]
+        {
             assert_eq!(status(Method::Put, "sets/a.test", query), 400, "{query}");
         }
         for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "after=a/b"] {

@@ -18,7 +18,7 @@ use super::{Context, describe, show};
 use crate::certificate::CertificateSet;
 use crate::failure::{Failure, Reason};
 use crate::lookup::Load;
-use crate::record::Record;
+use crate::record::{KeyType, Record};
 use crate::server_name::ServerName;
 use crate::state::{Generation, StateEntry};
 use crate::store::{
@@ -73,6 +73,8 @@ struct NewSet {
     verb: &'static str,
     /// The names of the present set that this one is not good for.
     lost: Vec<ServerName>,
+    /// The key types of the present set that this one does not have.
+    lost_key_types: Vec<KeyType>,
     /// What it takes the place of.
     replaces: Option<Generation>,
 }
@@ -292,10 +294,11 @@ impl Prepared {
     fn published(&self, new: &NewSet, details: Lookup<Details>, context: &Context<'_>) -> Reply {
         let name = self.name.as_str();
         context.host.notice(format_args!(
-            "certificate \"{name}\" {}, generation {}{}",
+            "certificate \"{name}\" {}, generation {}{}{}",
             new.verb,
             new.generation,
-            describe::without(&new.lost)
+            describe::without(&new.lost),
+            describe::without_key_types(&new.lost_key_types)
         ));
         let status = if new.replaces.is_none() { 201 } else { 200 };
         let Lookup::Found(details) = details else {
@@ -304,9 +307,15 @@ impl Prepared {
         };
         let now = context.host.unix_seconds();
         let mut body = with_changed(describe::set(name, &details, &context.store, now), true);
-        if let (Some(members), false) = (body.as_object_mut(), new.lost.is_empty()) {
-            let lost = describe::instead(&new.lost, &context.store, now);
-            members.insert("no_longer_served".to_owned(), lost.into());
+        if let Some(members) = body.as_object_mut() {
+            if !new.lost.is_empty() {
+                let lost = describe::instead(&new.lost, &self.name, &context.store, now);
+                members.insert("no_longer_served".to_owned(), lost.into());
+            }
+            if !new.lost_key_types.is_empty() {
+                let lost: Vec<&str> = new.lost_key_types.iter().map(|t| t.as_str()).collect();
+                members.insert("lost_key_types".to_owned(), lost.into());
+            }
         }
         Reply::json(status, &body).with_etag(details.generation)
     }
@@ -314,7 +323,7 @@ impl Prepared {
     fn removed(&self, served: &[ServerName], context: &mut Context<'_>) -> Reply {
         context.host.notice(format_args!("certificate \"{}\" removed", self.name));
         let now = context.host.unix_seconds();
-        let names = describe::instead(served, &context.store, now);
+        let names = describe::instead(served, &self.name, &context.store, now);
         let files = match context.settings.load {
             Load::Lazy => Some("they are read at the next handshake, where there are any"),
             Load::Startup => Some("they are read at the next reload, where there are any"),

@@ -127,6 +127,11 @@ impl Member {
         self.key_type
     }
 
+    /// Whether the leaf names itself as its issuer.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.leaf.is_self_issued()
+    }
+
     /// Whether leaf and chain are the same; the key then is.
     pub(super) fn is_same_as(&self, other: &Member) -> bool {
         self.key_type == other.key_type

@@ -7,8 +7,8 @@ use super::{
 use crate::api::reply::Reply;
 use crate::api::route::PutOptions;
 use crate::api::{Context, describe};
-use crate::certificate::{CertificateSet, names_of_leaves};
-use crate::record::{Record, Source};
+use crate::certificate::{CertificateSet, Member, names_of_leaves};
+use crate::record::{KeyType, Record, Source};
 use crate::replacement::{covers_none, judge, names_of as names_of_set};
 use crate::server_name::ServerName;
 use crate::state::{Generation, StateEntry};
@@ -82,6 +82,13 @@ impl Change {
         let merged = serving.as_ref().filter(|_| options.add);
         let merged = merged.map(|serving| pushed.with_members_of(serving));
         let set = merged.as_ref().unwrap_or(pushed);
+        if let (Some(details), true) = (&present, options.unless_previous) {
+            let previous = previous(details, on_disk)
+                .and_then(|it| CertificateSet::from_record(it, context.resolver.parser()).ok());
+            if previous.is_some_and(|previous| set.is_same_as(&previous)) {
+                return Err(left_alone(&self.name, details, context).into());
+            }
+        }
         check(set, serving.as_ref(), options, context).inspect_err(|reply| {
             note_refused(&self.name, reply, options, context);
         })?;
@@ -115,7 +122,9 @@ impl Change {
         })?;
         let lost = set.uncovered(&names_of_set(serving.as_ref()));
         if options.dry_run {
-            let body = describe::dry_run(self.name.as_str(), &record, generation, &lost);
+            let now = context.host.unix_seconds();
+            let lost = describe::instead(&lost, &self.name, &context.store, now);
+            let body = describe::dry_run(self.name.as_str(), &record, generation, lost);
             return Err(Reply::json(200, &body).into());
         }
         // What is merged with is what is replaced.
@@ -133,6 +142,7 @@ impl Change {
             seen: context.resolver.seen_files(&self.name),
             verb: "pushed",
             lost,
+            lost_key_types: lost_key_types(set, serving.as_ref()),
             replaces: present.map(|details| generation_of(details.generation, details.record)),
         };
         Ok(self.prepared(expects, PreparedKind::Publish(Box::new(new))))
@@ -180,6 +190,7 @@ impl Change {
             seen: context.resolver.seen_files(&self.name),
             verb: "rolled back",
             lost: set.uncovered(&names_of(&details.record)),
+            lost_key_types: Vec::new(),
             replaces: Some(generation_of(details.generation, details.record)),
         };
         let kind = PreparedKind::Publish(Box::new(new));
@@ -238,6 +249,12 @@ fn check(
              ?force=1 replaces it all the same",
         ));
     }
+    if serving.is_some_and(|serving| set.lacks_intermediates_of(serving)) {
+        return Err(unusable(
+            "the certificate comes without the intermediate one that clients need, which the present \
+             set has; ?force=1 replaces it all the same",
+        ));
+    }
     // Who adds a key type does not mean to end a name.
     let lost = set.uncovered(&present);
     if options.add && !lost.is_empty() {
@@ -254,6 +271,23 @@ fn check(
 fn names_of(record: &Record) -> Vec<ServerName> {
     let names = names_of_leaves(record).unwrap_or_default();
     names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
+}
+
+fn lost_key_types(set: &CertificateSet, serving: Option<&CertificateSet>) -> Vec<KeyType> {
+    let types = |set: &CertificateSet| set.members().iter().map(Member::key_type).collect();
+    let own: Vec<KeyType> = types(set);
+    let present: Vec<KeyType> = serving.map(types).unwrap_or_default();
+    present.into_iter().filter(|key_type| !own.contains(key_type)).collect()
+}
+
+/// The answer to a push of what was rolled back from, where the caller does not want to undo that.
+fn left_alone(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {
+    let now = context.host.unix_seconds();
+    let mut body = with_changed(describe::set(name.as_str(), details, &context.store, now), false);
+    if let Some(members) = body.as_object_mut() {
+        members.insert("is_previous".to_owned(), true.into());
+    }
+    Reply::json(200, &body).with_etag(details.generation)
 }
 
 fn unchanged(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {
