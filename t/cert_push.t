@@ -90,12 +90,42 @@ $got = push_it(@socket, '--all', "$d/live");
 is($got->{status}, 0, 'all lineages');
 is(() = $got->{all} =~ /: unchanged, generation \d+$/mg, 2, 'a line for each: nothing has changed');
 
+# a rollback lasts
+
+my $renewed = $t->pair('b.test');
+spew("$d/live/b.test/fullchain.pem", $renewed->{cert});
+spew("$d/live/b.test/privkey.pem", $renewed->{key});
+like(push_it(@socket, '--all', "$d/live")->{all}, qr/b\.test: pushed/, 'what a hook missed is pushed');
+$t->api('POST', 'sets/b.test/rollback');
+$got = push_it(@socket, '--all', "$d/live");
+is($got->{status}, 0, 'after a rollback');
+like($got->{all}, qr/b\.test: the previous generation, left alone, generation \d+$/m, 'all but what was rolled back from');
+is($t->handshake('tls', 'b.test')->{serial}, $b->{serial}, 'so it stays');
+like(push_it(@socket, '--force', '--all', "$d/live")->{all}, qr/b\.test: pushed/, 'unless by force');
+is($t->handshake('tls', 'b.test')->{serial}, $renewed->{serial}, 'which is served');
+
 # another key type
 
 $got = push_it(@socket, '--add', 'a.test', "$d/rsa.cert.pem", "$d/rsa.key.pem");
 is($got->{status}, 0, '--add') or diag($got->{all});
 is($t->handshake('tls', 'a.test', version => 'TLSv1_2', ciphers => 'aECDSA')->{serial}, $a->{serial},
 	'both are served');
+like(push_it(@socket, '--add', '--all', "$d/live")->{all}, qr/a\.test: unchanged/, 'all, with --add');
+my @a = map { "$d/live/a.test/$_.pem" } 'fullchain', 'privkey';
+like(push_it(@socket, 'a.test', @a)->{all}, qr/a\.test: pushed, generation \d+, without its RSA key: --add keeps it,/,
+	'without it the loss is told');
+
+# a leaf alone
+
+$t->ca('intermediate', issuer => 'root');
+my $whole = $t->pair('chain.test', issuer => 'intermediate');
+spew("$d/$_.pem", $whole->{$_}) for qw/ cert leaf key /;
+$got = push_it(@socket, 'chain.test', "$d/leaf.pem", "$d/key.pem");
+like($got->{all}, qr/pushed, generation \d+, sent without an intermediate$/, 'a leaf alone is told');
+unlike(push_it(@socket, 'chain.test', "$d/cert.pem", "$d/key.pem")->{all}, qr/without/, 'a whole chain is not');
+$got = push_it(@socket, 'chain.test', "$d/leaf.pem", "$d/key.pem");
+is($got->{status}, 1, 'in the place of it');
+like($got->{all}, qr/refused, 422: .*without the intermediate/, 'a leaf is refused');
 
 # refusals
 
@@ -113,6 +143,18 @@ $got = push_it(@socket, '--all', "$d/live");
 is($got->{status}, 1, 'one of all cannot be read');
 like($got->{all}, qr/a\.test: cannot read .*privkey\.pem\n/, 'that is told');
 like($got->{all}, qr/b\.test: (?:pushed|unchanged)/, 'and the others are pushed');
+
+# arguments
+
+my @b = map { "$d/live/b.test/$_.pem" } 'fullchain', 'privkey';
+$got = push_it(@socket, 'b.test', @b, '--force');
+is($got->{status}, 2, 'an option at the end');
+like($got->{all}, qr/\Anginx-cert-push: options come before NAME: --force, see [^\n]+\n\z/, 'is told of in one line');
+$got = push_it(@socket, 'internal_app', '/nowhere/cert.pem', '/nowhere/key.pem');
+is($got->{status}, 1, 'a NAME like a handler of dehydrated, whose file is gone');
+like($got->{all}, qr/internal_app: cannot read/, 'is none');
+like(push_it('--socket', "$d/nobody.sock", '--wait', 0, 'b.test', @b)->{all}, qr!cannot connect to \Q$d\E/nobody\.sock: !,
+	'the socket is told of');
 
 # what is no certificate of the API's
 
@@ -149,7 +191,7 @@ for ($more, $less) {
 	spew("$d/n.pem", $_->{cert} . $_->{key});
 	$got = push_it(@socket, 'n.test', "$d/n.pem");
 }
-like($got->{all}, qr/: pushed, generation \d+, without www\.n\.test, x\.n\.test\n/, 'names that are lost');
+like($got->{all}, qr/: pushed, generation \d+, without www\.n\.test, x\.n\.test,/, 'names that are lost');
 is(push_it('--help')->{status}, 0, 'help');
 
 for ([], ['a.test'], ['--nonsense'], ['--all'], ['--wait', 'x', 'a', 'b'], ['--all', '/nowhere']) {
