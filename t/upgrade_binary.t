@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 
-# An upgrade of the binary: USR2, WINCH, QUIT, and the way back by HUP to the old master. No handshake
-# fails; each instance has zones of its own.
+# An upgrade of the binary: USR2, WINCH, QUIT, and the ways back to the old master, by HUP or by the end of
+# the new one. No handshake fails; each instance has zones of its own.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ events {
 http {
     %%GLOBALS_HTTP%%
 
-    rust_shared_cert_zone zone=lazy:256k;
+    rust_shared_cert_zone zone=lazy:256k valid=off;
     rust_shared_cert_zone zone=startup:256k load=startup
         cert=%%DIR%%/root/$ssl_server_name.cert.pem key=%%DIR%%/root/$ssl_server_name.key.pem;
 
@@ -79,6 +79,19 @@ $startup = $t->install($t->pair('startup.test'), dir => 'root');
 ok(wait_for(10, sub { -e "$d/nginx.pid" }), 'the pid file is back');
 kill 'HUP', $old;
 ok(wait_for(10, sub { served('startup', 'startup.test') eq $startup->{serial} }), 'it reloads');
+
+# up, and back without HUP: where its workers have ended, the old master starts others by itself
+
+select undef, undef, undef, 1.1;    # until then its workers may be the first after the reload
+$new = $t->upgrade();
+kill 'WINCH', $old;
+ok(wait_for(10, sub { !$t->workers_of($old) }), 'WINCH again');
+$lazy = $t->install($t->pair('lazy.test'));
+is($t->clear()->{status}, 200, 'a clear in the new one');
+kill 'QUIT', $new;
+ok(wait_for(20, sub { !-d "/proc/$new" && $t->workers_of($old) }), 'it ends, and the old one has workers');
+is(served('lazy', 'lazy.test'), $lazy->{serial}, 'P2: they have what was cleared meanwhile');
+ok(wait_for(10, sub { -e "$d/nginx.pid" }), 'the pid file is back');
 
 # up once more, and the old one ends
 

@@ -28,19 +28,36 @@ struct Timer {
     connection: ngx_connection_t,
 }
 
+/// Until when workers may be the first ones of their cycle, ms after it came to stay. One that is forked
+/// later only clears once too often.
+const FIRST_WORKERS_MSEC: u64 = 1_000;
+
+/// When the cycle came to stay, monotonic ms; of the master, which has workers inherit it.
+static CYCLE_BEGAN_AT: AtomicU64 = AtomicU64::new(0);
 /// Whether this process has its timer.
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// When the last sweep began, monotonic ms.
 static SWEPT_AT: AtomicU64 = AtomicU64::new(0);
 
+/// Called in the master, before the workers of a cycle are started.
+pub(super) fn cycle_begins() {
+    CYCLE_BEGAN_AT.store(clock::monotonic_msec(), Ordering::Relaxed);
+}
+
+fn cycle_age_msec() -> u64 {
+    clock::monotonic_msec().wrapping_sub(CYCLE_BEGAN_AT.load(Ordering::Relaxed))
+}
+
 pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: NGINX's argument.
     let log = unsafe { Log::from_raw((*cycle).log) };
     guard("init_process", log, NGX_OK as ngx_int_t, || {
-        // The master has started another binary, and goes back to workers of its own (HUP): clears
-        // meanwhile reached the zones of the other master only.
+        // The master has started another binary, and goes back to workers of its own: clears meanwhile
+        // reached the zones of the other master only. By HUP, that one still runs; where it has ended
+        // (ngx_reap_children), nothing but the time tells such workers from the first of the cycle.
         // SAFETY: an integer of the master, as it was when this process was forked.
-        if unsafe { ngx_new_binary } != 0 {
+        let is_beside_another = unsafe { ngx_new_binary } != 0;
+        if is_beside_another || cycle_age_msec() > FIRST_WORKERS_MSEC {
             clear_all(cycle);
         }
         // What a worker left that was killed is looked after at once by the one in its place.

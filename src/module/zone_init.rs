@@ -14,6 +14,7 @@ use nginx_sys::{
 
 use super::boundary::guard;
 use super::state::{Opened, StateFailure};
+use super::worker;
 use super::zone::{ZoneConf, ZoneHost, for_each_zone, leave_zones};
 use crate::ffi::log::{Level, Log};
 use crate::ffi::shm::{self, SharedZone};
@@ -251,6 +252,7 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         if unsafe { ngx_test_config } != 0 {
             return NGX_OK as ngx_int_t;
         }
+        worker::cycle_begins();
         let mut zones = 0;
         // For all zones before anything that could go wrong for one.
         for_each_zone(cycle, |zone| {
