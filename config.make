@@ -14,17 +14,20 @@ case "$NGX_MODULES_PATH" in
     *)  ngx_rust_modules=$NGX_PREFIX/$NGX_MODULES_PATH ;;
 esac
 
+# `make install` is often root's, who has no cargo: what is built already is not built again.
+ngx_rust_deps=`find $ngx_rust_dir/src $ngx_rust_dir/build.rs $ngx_rust_dir/Cargo.toml $ngx_rust_dir/Cargo.lock \
+                    -type f | sed -e 's/$/ \\\/'`
+
 cat << END                                                    >> $NGX_MAKEFILE
 
 modules:	$NGX_OBJS/ngx_http_rust_shared_cert_module.so
 
-.PHONY:	ngx_http_rust_shared_cert_module
-ngx_http_rust_shared_cert_module:
+$NGX_OBJS/ngx_http_rust_shared_cert_module.so:	\\
+$ngx_rust_deps
+		$NGX_OBJS/ngx_auto_config.h
 	NGINX_SOURCE_DIR="\$(CURDIR)" NGINX_BUILD_DIR="$ngx_rust_objs" \\
 	cargo build --release --locked --manifest-path $ngx_rust_dir/Cargo.toml \\
 		--target-dir $NGX_OBJS/ngx_http_rust_shared_cert_module
-
-$NGX_OBJS/ngx_http_rust_shared_cert_module.so:	ngx_http_rust_shared_cert_module
 	cp $NGX_OBJS/ngx_http_rust_shared_cert_module/release/libngx_http_rust_shared_cert_module.so \\
 		\$@
 
