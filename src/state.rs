@@ -8,6 +8,7 @@
 //! - `own_file`: files that are ours and nobody else's.
 //! - `directory`: what is there.
 //! - `shard`: one writer at a time, and what a writer that died left.
+//! - `places`: what is where a file that is not a set's is to be, and is none.
 //! - `instance`: which of two NGINX instances may write. `durable`: the directory of one.
 //!
 //! Names of files that are no set's begin with `.`, which no NAME does.
@@ -18,6 +19,7 @@ mod entry;
 mod error;
 mod instance;
 mod own_file;
+mod places;
 mod shard;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::zone::for_each_zone;
 use crate::ffi::cycle::workers_uid;
 use crate::files::failed_call;
+use crate::host::Host;
 use crate::state::{Durable, Instance, Ownership, StateDirectory, StateError};
 
 /// How long the master waits for writes by workers of another instance.
@@ -110,7 +111,7 @@ impl StateConf {
 
     /// Opens the directory for the zone of that name, in the master. Unless it was kept, nobody else
     /// begins to write to it from then on, until the new cycle fails.
-    pub(super) fn open(&self, zone: &str) -> Result<Opened, StateFailure> {
+    pub(super) fn open(&self, zone: &str, host: &dyn Host) -> Result<Opened, StateFailure> {
         let Some(path) = &self.path else { return Ok(Opened::Kept) };
         // SAFETY: reads an integer that main() set.
         let is_test = unsafe { ngx_test_config } != 0;
@@ -125,6 +126,11 @@ impl StateConf {
             };
             let is_same = there.is_some_and(|there| there.is_same_as(directory));
             if is_same && !open.durable.is_read_only() {
+                if let Err(error) = clear_places(directory, false, host) {
+                    host.error(format_args!(
+                        "the state directory does not take all pushes: {error}"
+                    ));
+                }
                 match open.durable.ownership()? {
                     Ownership::Mine | Ownership::Other => {
                         *self.open.borrow_mut() = Some(open);
@@ -150,7 +156,13 @@ impl StateConf {
         self.check_alone(zone, &directory)?;
         let read_only =
             || OpenState { durable: Durable::read_only(directory.clone()), instance: None.into() };
-        let open = match if is_test { Ok(read_only()) } else { begin(directory.clone()) } {
+        let is_clear = clear_places(&directory, is_test, host);
+        let begun = match is_clear {
+            _ if is_test => Ok(read_only()),
+            Ok(()) => begin(directory.clone()),
+            Err(error) => Err(error),
+        };
+        let open = match begun {
             // What there is can be served. A reload that fails changes nothing.
             Err(error) if error.is_not_writable() && self.may_be_read_only(zone) => {
                 *self.not_writable.borrow_mut() = Some(error);
@@ -234,9 +246,32 @@ impl StateConf {
     }
 }
 
+/// Removes what is in the place of the directory's own files and is none; a test tells of it. An error
+/// says that something of it is there still.
+fn clear_places(
+    directory: &StateDirectory,
+    is_test: bool,
+    host: &dyn Host,
+) -> Result<(), StateError> {
+    let found = if is_test { directory.misplaced() } else { directory.remove_misplaced() };
+    if let Some(first) = found.first {
+        let done = if is_test {
+            "a start removes it, or does not write to the state directory"
+        } else {
+            "it was removed"
+        };
+        match found.count {
+            1 => host.warn(format_args!("{first}; {done}")),
+            count => host.warn(format_args!("{first}; {done} (so for {count} in all)")),
+        }
+    }
+    found.failed.map_or(Ok(()), Err)
+}
+
 /// The directory as that of an instance which may write to it from now on.
 fn begin(directory: StateDirectory) -> Result<OpenState, StateError> {
     let mut instance = Instance::begin(&directory)?;
+    directory.check_locks()?;
     instance.claim()?;
     let durable = Durable::new(directory, instance.name());
     Ok(OpenState { durable, instance: RefCell::new(Some(instance)) })

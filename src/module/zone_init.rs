@@ -319,7 +319,7 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
 
 /// Opens the directory; where it cannot be written to at a start, what it holds is served.
 fn open_state(zone: &ZoneConf, host: &ZoneHost<'_>) -> Result<Opened, Failure> {
-    let opened = zone.state.open(zone.name()).map_err(Failure::State)?;
+    let opened = zone.state.open(zone.name(), host).map_err(Failure::State)?;
     if let Some(error) = zone.state.not_writable() {
         host.error(format_args!(
             "the state directory is read and not written to: {error}; reload NGINX once it can be"

@@ -179,7 +179,7 @@ impl StateDirectory {
         let open = match OwnFile::open(self, file, OFlags::RDONLY) {
             Ok(Some(open)) => open,
             Ok(None) => return Ok(None),
-            Err(error) if is_foreign(&error) => return Ok(None),
+            Err(error) if error.is_foreign() => return Ok(None),
             Err(error) => return Err(error),
         };
         Ok(Header::decode(&open.read(HEADER_SIZE)?).ok().map(|header| header.generation))
@@ -204,9 +204,14 @@ impl StateDirectory {
     pub(crate) fn removed(&self) -> Result<Vec<(ServerName, u64)>, StateError> {
         let mut removed = Vec::new();
         for file in self.names()? {
-            let Some(name) = file.strip_prefix(shard::REMOVED.as_bytes()) else { continue };
-            let Some(name) = ServerName::from_operator(name) else { continue };
-            let Some(open) = OwnFile::open(self, &file, OFlags::RDONLY)? else { continue };
+            let Some(name) = shard::removed_name(&file) else { continue };
+            let open = match OwnFile::open(self, &file, OFlags::RDONLY) {
+                Ok(Some(open)) => open,
+                Ok(None) => continue,
+                // It is no note of ours, and must not keep anybody from reading the directory.
+                Err(error) if error.is_foreign() => continue,
+                Err(error) => return Err(error),
+            };
             let text = open.read(32)?;
             let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
             removed.extend(number.map(|number| (name, number)));
@@ -271,15 +276,6 @@ fn open_directory(path: &Path) -> Result<OwnedFd, StateError> {
         let fault = if is_link { Fault::Link } else { Fault::Call("open", errno) };
         StateError::new(path, fault)
     })
-}
-
-/// Whether the file is none of ours, whatever is tried.
-fn is_foreign(error: &StateError) -> bool {
-    match error.fault() {
-        Fault::Owner { .. } | Fault::Mode(_) | Fault::NotRegular | Fault::Links(_) => true,
-        Fault::Call(_, errno) => matches!(errno, Errno::LOOP | Errno::NXIO | Errno::ACCESS),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

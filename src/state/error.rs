@@ -66,13 +66,28 @@ impl StateError {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
-    /// Whether the file system takes nothing now that it may take later.
+    /// Whether the directory takes nothing now that it may take later: for its file system, or for
+    /// what is in the place of one of its own files.
     pub(crate) fn is_not_writable(&self) -> bool {
-        self.is_out_of_room() || self.errno() == Some(Errno::ROFS)
+        self.is_out_of_room()
+            || self.is_foreign()
+            || matches!(
+                self.errno(),
+                Some(Errno::ROFS | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::PERM)
+            )
     }
 
-    pub(super) fn fault(&self) -> Fault {
-        self.fault
+    /// Whether the file is none of ours, whatever is tried.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_no_file()
+            || self.errno() == Some(Errno::ACCESS)
+            || matches!(self.fault, Fault::Owner { .. } | Fault::Mode(_) | Fault::Links(_))
+    }
+
+    /// Whether it is something else than a regular file.
+    pub(super) fn is_no_file(&self) -> bool {
+        self.fault == Fault::NotRegular
+            || matches!(self.errno(), Some(Errno::LOOP | Errno::NXIO | Errno::ISDIR))
     }
 }
 

@@ -285,6 +285,11 @@ impl StateDirectory {
     }
 }
 
+/// Whether the name is that of a file which instances have in the directory.
+pub(super) fn is_own(name: &[u8]) -> bool {
+    [OWNER, NEW_OWNER, CLAIM].contains(&name) || is_instance(name)
+}
+
 fn is_instance(name: &[u8]) -> bool {
     let is_plain = |b: &u8| b.is_ascii_hexdigit() || *b == b'-';
     name.strip_prefix(INSTANCE.as_bytes()).is_some_and(|rest| rest.iter().all(is_plain))

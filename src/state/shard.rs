@@ -89,6 +89,19 @@ impl ShardId {
     }
 }
 
+/// Whether the name is that of a file which writers have in the directory besides entries.
+pub(super) fn is_own(name: &[u8]) -> bool {
+    let is_shards = |prefix: &str| {
+        name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| ShardId::from_hex(rest).is_some())
+    };
+    is_shards(LOCK) || is_shards(TEMPORARY) || removed_name(name).is_some()
+}
+
+/// Of which NAME a file notes that it was removed.
+pub(super) fn removed_name(file: &[u8]) -> Option<ServerName> {
+    ServerName::from_operator(file.strip_prefix(REMOVED.as_bytes())?)
+}
+
 /// A lock that is held until this is dropped. It may go from one thread to another.
 pub(crate) struct Shard {
     directory: StateDirectory,
@@ -162,14 +175,24 @@ impl StateDirectory {
     /// that come later see who the owner is.
     pub(crate) fn wait_for_writers(&self, deadline: Instant) -> Result<bool, StateError> {
         for id in ShardId::all() {
-            while let Some(None) = self.lock_if_there(id)? {
-                if Instant::now() >= deadline {
-                    return Ok(false);
+            loop {
+                match self.lock_if_there(id) {
+                    Ok(Some(None)) if Instant::now() >= deadline => return Ok(false),
+                    Ok(Some(None)) => std::thread::sleep(PAUSE),
+                    Ok(_) => break,
+                    // Nobody writes by what cannot be locked.
+                    Err(error) if error.is_no_file() => break,
+                    Err(error) => return Err(error),
                 }
-                std::thread::sleep(PAUSE);
             }
         }
         Ok(true)
+    }
+
+    /// Whether each lock can be had, for who is to write.
+    pub(crate) fn check_locks(&self) -> Result<(), StateError> {
+        ShardId::all()
+            .try_for_each(|id| OwnFile::open(self, &id.lock_file(), OFlags::RDWR).map(drop))
     }
 
     fn locked(&self, id: ShardId, lock: OwnFile) -> Result<Option<Shard>, StateError> {
