@@ -27,7 +27,7 @@ pub(crate) use directory::Listing;
 pub(crate) use directory::{Loaded, StateDirectory};
 pub(crate) use durable::{Durable, Turn};
 pub(crate) use error::StateError;
-pub(crate) use instance::{Instance, Ownership, owner, take_over_if_dead};
+pub(crate) use instance::{Instance, Ownership, Relatives, owner, take_over_if_dead};
 pub(crate) use shard::{Flush, Removed, Shard, ShardId, Unsettled, Written};
 
 use crate::record::Record;

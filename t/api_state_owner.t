@@ -71,6 +71,8 @@ ok($t->reload(), 'and back');
 is($t->handshake('tls', 'a.test')->{serial}, $pairs[$n]{serial}, 'with what is in it');
 takes_writes('in the first zone', 200);
 
+ok(!$t->log_lines(qr/another NGINX/), 'none of which is taken for another NGINX');
+
 # another directory in its place
 
 rename "$d/state", "$d/gone" or die;

@@ -89,6 +89,7 @@ delete $t->{master};
 $t->start(daemon => 1);
 served('after a kill', $t->master());
 is(pushed(4)->{status}, 200, 'writes go on after a kill');
+ok(!$t->log_lines(qr/another NGINX/), 'no master is taken for one of another NGINX');
 is(scalar(my @files = glob "$d/state/.instance-*"), 1, 'one instance is left');
 $t->allow_alert(qr/exited on signal 9/);
 $t->done();

@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_process, ngx_test_config};
+use nginx_sys::{
+    NGX_PROCESS_SINGLE, ngx_cycle, ngx_cycle_t, ngx_inherited, ngx_new_binary, ngx_process,
+    ngx_test_config,
+};
 use rustix::io::Errno;
+use rustix::process::{getpid, getppid};
 
 use super::zone::for_each_zone;
 use crate::ffi::cycle::workers_uid;
 use crate::files::failed_call;
 use crate::host::Host;
-use crate::state::{Durable, Instance, Ownership, StateDirectory, StateError};
+use crate::state::{Durable, Instance, Ownership, Relatives, StateDirectory, StateError};
 
 /// How long the master waits for writes by workers of another instance.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -215,9 +219,19 @@ impl StateConf {
     }
 
     /// The cycle has come to stay.
-    pub(super) fn stay(&self) {
-        if let Some(open) = self.open.borrow().as_ref() {
-            open.instance.borrow_mut().iter_mut().for_each(Instance::stay);
+    pub(super) fn stay(&self, host: &dyn Host) {
+        let open = self.open.borrow();
+        let Some(open) = open.as_ref() else { return };
+        if let Some(instance) = open.instance.borrow_mut().as_mut() {
+            instance.stay();
+            let path = open.durable.directory().path().display();
+            for stranger in instance.strangers(&relatives()) {
+                let process = stranger.map_or("not seen from here".to_owned(), |p| p.to_string());
+                host.warn(format_args!(
+                    "another NGINX (process {process}) has the state directory \"{path}\", too; \
+                     it takes no pushes while this one runs"
+                ));
+            }
         }
     }
 
@@ -243,6 +257,20 @@ impl StateConf {
         if let Some(instance) = self.open.borrow().as_ref().and_then(|o| o.instance.take()) {
             instance.close_inherited();
         }
+    }
+}
+
+/// Who may have the directory besides: the binary that this one takes over from, which is its parent, or
+/// the one that takes over from this.
+fn relatives() -> Relatives {
+    // SAFETY: integers that only this thread changes.
+    let (is_inherited, new_binary) = unsafe { (ngx_inherited != 0, ngx_new_binary) };
+    let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
+    let child = (new_binary > 0).then_some(new_binary);
+    let own = getpid().as_raw_nonzero().get();
+    Relatives {
+        pids: [Some(own), parent, child].into_iter().flatten().collect(),
+        is_upgrade: is_inherited || child.is_some(),
     }
 }
 

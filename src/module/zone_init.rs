@@ -279,7 +279,7 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
     zone.configuration.set(store.next_configuration());
     store.clear();
 
-    zone.state.stay();
+    zone.state.stay(&host);
     let opened = std::mem::take(&mut zone.pending.borrow_mut().state);
     // A zone that took another's place has it all since its start, and that one took no changes.
     let is_kept = zone.pending.borrow().superseded.is_none();

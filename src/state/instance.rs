@@ -4,6 +4,8 @@
 //! the name of the file whose master may write. Nobody has to end in good order: an owner whose lock
 //! is free is dead.
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, OFlags};
@@ -48,6 +50,16 @@ pub(crate) struct Instance {
     file: OwnFile,
     /// Who may write again when this one does not stay: the instance that lived when it claimed.
     before: Option<Vec<u8>>,
+    /// The instances that lived when it claimed, until somebody asked.
+    others: Vec<Vec<u8>>,
+}
+
+/// What the master knows of the processes that may have the directory with right.
+pub(crate) struct Relatives {
+    /// Itself, its parent, and a binary that it started.
+    pub(crate) pids: Vec<i32>,
+    /// One binary is taking over from another.
+    pub(crate) is_upgrade: bool,
 }
 
 /// Who may write.
@@ -78,7 +90,8 @@ impl Instance {
             // Another's claim may have found it not locked yet, and removed it.
             let is_locked = file.try_lock(FlockOperation::NonBlockingLockExclusive)?;
             if is_locked && file.is_linked()? {
-                return Ok(Instance { directory: directory.clone(), name, file, before: None });
+                let directory = directory.clone();
+                return Ok(Instance { directory, name, file, before: None, others: vec![] });
             }
         }
         Err(directory.error(INSTANCE.as_bytes(), Fault::Busy))
@@ -94,7 +107,29 @@ impl Instance {
     pub(crate) fn claim(&mut self) -> Result<(), StateError> {
         let claim = Claim::wait(&self.directory)?;
         self.before = claim.living_owner()?.filter(|name| name != self.name.as_bytes());
-        claim.make_owner(&self.name)
+        self.others = claim.make_owner(&self.name)?;
+        Ok(())
+    }
+
+    /// The instances that live besides this one, since it claimed, and are none of its relatives': their
+    /// processes, `None` for one that cannot be seen from here. To be asked once.
+    ///
+    /// By the name of its file an instance has the process that made it, which is not the master where
+    /// that became a daemon afterwards. So it is looked for who has that file open.
+    pub(crate) fn strangers(&mut self, relatives: &Relatives) -> Vec<Option<i32>> {
+        let mut strangers = Vec::new();
+        for name in std::mem::take(&mut self.others) {
+            let is_relative = relatives.pids.iter().any(|pid| has_open(*pid, &name));
+            if is_relative || is_free(&self.directory, &name) != Ok(false) {
+                continue;
+            }
+            let process = processes().find(|pid| has_open(*pid, &name));
+            // What cannot be seen is taken for what is to be expected.
+            if process.is_some() || !relatives.is_upgrade {
+                strangers.push(process);
+            }
+        }
+        strangers
     }
 
     /// The configuration that claimed has come to stay.
@@ -164,7 +199,7 @@ pub(crate) fn take_over_if_dead(
     match owner(directory, my_name)? {
         Ownership::Mine => Ok(true),
         Ownership::Other | Ownership::Nobody => Ok(false),
-        Ownership::Dead => Ok(load()? && claim.make_owner(my_name).map(|()| true)?),
+        Ownership::Dead => Ok(load()? && claim.make_owner(my_name).map(|_| true)?),
     }
 }
 
@@ -202,11 +237,13 @@ impl Claim<'_> {
         }
     }
 
-    fn make_owner(&self, name: &str) -> Result<(), StateError> {
+    /// The instances that live besides that one.
+    fn make_owner(&self, name: &str) -> Result<Vec<Vec<u8>>, StateError> {
         let others = self.remove_dead(name)?;
         // Without a list, who wants to know reads the directory.
         let _ = self.list_others(name, &others);
-        self.write_owner(name.as_bytes())
+        self.write_owner(name.as_bytes())?;
+        Ok(others)
     }
 
     /// In the owner's own file: whoever comes later claims, too.
@@ -293,6 +330,23 @@ pub(super) fn is_own(name: &[u8]) -> bool {
 fn is_instance(name: &[u8]) -> bool {
     let is_plain = |b: &u8| b.is_ascii_hexdigit() || *b == b'-';
     name.strip_prefix(INSTANCE.as_bytes()).is_some_and(|rest| rest.iter().all(is_plain))
+}
+
+/// All that can be seen from here, in order.
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<i32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids.into_iter()
+}
+
+/// Whether a process has an instance's file open. By the links' text, which no file system has to be
+/// asked for; no two instances have one name.
+fn has_open(pid: i32, name: &[u8]) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut paths = files.filter_map(|file| fs::read_link(file.path()).ok());
+    paths.any(|path| path.file_name().is_some_and(|file| file.as_bytes() == name))
 }
 
 /// Whether nobody holds the lock of an instance's file.

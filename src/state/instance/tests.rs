@@ -229,3 +229,50 @@ fn others_that_live_are_known() {
     assert_eq!(test.files(".instance-"), [third.name()]);
     assert!(!others());
 }
+
+fn relatives(pids: &[i32], is_upgrade: bool) -> Relatives {
+    Relatives { pids: pids.to_vec(), is_upgrade }
+}
+
+#[test]
+fn strangers_are_who_has_the_file_open() {
+    let test = TestDirectory::new();
+    let me = getpid().as_raw_nonzero().get();
+    let mut first = Instance::begin(&test.state).unwrap();
+    first.claim().unwrap();
+    assert_eq!(first.strangers(&relatives(&[], false)), []);
+
+    let mut second = Instance::begin(&test.state).unwrap();
+    second.claim().unwrap();
+    assert_eq!(second.strangers(&relatives(&[], false)), [Some(me)]);
+    // Once.
+    assert_eq!(second.strangers(&relatives(&[], false)), []);
+    second.claim().unwrap();
+    assert_eq!(second.strangers(&relatives(&[me], false)), []);
+    // Known by the file, not by what its name says.
+    second.claim().unwrap();
+    assert_eq!(second.strangers(&relatives(&[1], true)), [Some(me)]);
+
+    // One that is gone meanwhile.
+    second.claim().unwrap();
+    die(first);
+    assert_eq!(second.strangers(&relatives(&[], false)), []);
+}
+
+/// The lock of a process that is not in this one's /proc, or that does not let it look.
+#[test]
+fn a_stranger_that_cannot_be_seen() {
+    let test = TestDirectory::new();
+    let hidden = format!("{INSTANCE}1-1");
+    // Open by a name that is no more.
+    let lock = OwnFile::create(&test.state, b".hidden").unwrap();
+    assert_eq!(lock.try_lock(FlockOperation::NonBlockingLockExclusive), Ok(true));
+    fs::hard_link(test.path(".hidden"), test.path(&hidden)).unwrap();
+    fs::remove_file(test.path(".hidden")).unwrap();
+
+    let mut instance = Instance::begin(&test.state).unwrap();
+    instance.claim().unwrap();
+    assert_eq!(instance.strangers(&relatives(&[], false)), [None]);
+    instance.claim().unwrap();
+    assert_eq!(instance.strangers(&relatives(&[], true)), []);
+}
