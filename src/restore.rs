@@ -109,9 +109,10 @@ fn load(
         }
         Loaded::Skipped(error) => {
             store.add(Counter::StateErrors, 1);
-            host.warn(format_args!(
-                "{error}; it is skipped, a restart reads it when that is mended"
-            ));
+            let text =
+                format_args!("{error}; it is skipped, a restart reads it when that is mended");
+            // A certificate that is not served; but what somebody else has put there is none.
+            if error.is_of_a_name() { host.error(text) } else { host.warn(text) }
         }
     })
 }

@@ -120,7 +120,9 @@ for (['torn.test', qr/incomplete or damaged/], ['foreign.test', qr/not an entry/
 	['Not A Name', qr/no server name/], ['link.test', qr/Too many levels|symbolic/],
 	['root.test', qr/belongs to user 0/], ['directory.test', qr/not a regular file/]) {
 	my ($name, $reason) = @$_;
-	my @lines = $t->log_lines(qr!\[warn\].*/\Q$name\E".*is skipped!);
+	# the log's level is often error: a certificate must not be missing without a line
+	my $level = $name eq 'Not A Name' ? 'warn' : 'error';
+	my @lines = $t->log_lines(qr!\[$level\].*/\Q$name\E".*is skipped!);
 	is(scalar @lines, 1, "$name is skipped");
 	like("@lines", $reason, "$name: the reason");
 }

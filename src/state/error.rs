@@ -77,6 +77,11 @@ impl StateError {
             )
     }
 
+    /// Whether it is about a file that has a NAME for its name, so that it is a set's.
+    pub(crate) fn is_of_a_name(&self) -> bool {
+        self.fault != Fault::Name
+    }
+
     /// Whether the file is none of ours, whatever is tried.
     pub(super) fn is_foreign(&self) -> bool {
         self.is_no_file()
