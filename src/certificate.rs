@@ -135,14 +135,16 @@ impl CertificateSet {
         self.members.iter().filter(move |m| none_is_valid || is_valid(m))
     }
 
-    /// Whether a certificate of this set, which is not its own issuer, comes alone, where the other set
-    /// sends what clients need to verify it.
+    /// Whether a certificate of this set comes alone, where the other set sends intermediates, and neither
+    /// itself nor what those lead to is its issuer. A CA signs with one intermediate today and with
+    /// another tomorrow, so the issuers of both leaves need not be the same.
     pub(crate) fn lacks_intermediates_of(&self, other: &CertificateSet) -> bool {
         self.members.iter().any(|member| {
             let same_type = other.members.iter().find(|o| o.key_type() == member.key_type());
             let other = same_type.or(other.members.first());
-            let is_alone = member.chain().is_empty() && !member.is_self_issued();
-            is_alone && other.is_some_and(|other| !other.chain().is_empty())
+            let needs =
+                |other: &Member| member.chain().is_empty() && !member.is_below_root_of(other);
+            other.is_some_and(|other| !other.chain().is_empty() && needs(other))
         })
     }
 

@@ -38,7 +38,7 @@ sub adapted {
 	$text =~ s!/etc/nginx/certs!%%DIR%%/certs!g;
 	$text =~ s!/etc/letsencrypt/live!%%DIR%%/live!g;
 	$text =~ s!/var/log/nginx/!%%DIR%%/!g;
-	$text =~ s!/var/lib/nginx/!%%DIR%%/!g;
+	$text =~ s!/var/lib/nginx-certs/!%%DIR%%/state-!g;
 	$text =~ s!/run/nginx-certs/!%%DIR%%/!g;
 	$text =~ s/listen 443 ssl/listen 127.0.0.1:%%PORT_tls%% ssl/g;
 	$text =~ s/listen 127\.0\.0\.1:8080/listen 127.0.0.1:%%PORT_control%%/g;

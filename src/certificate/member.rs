@@ -1,5 +1,6 @@
 //! One certificate with its key and the intermediates it is sent with.
 
+use std::cmp::Ordering;
 use std::rc::Rc;
 
 use openssl::pkey::{PKeyRef, Private};
@@ -127,9 +128,15 @@ impl Member {
         self.key_type
     }
 
-    /// Whether the leaf names itself as its issuer.
-    pub(crate) fn is_self_issued(&self) -> bool {
+    /// Whether the leaf names as its issuer itself, or what the chain of `other` ends below.
+    pub(crate) fn is_below_root_of(&self, other: &Member) -> bool {
+        let _queue = EmptyErrorQueue;
+        let has_one_issuer = |leaf: &X509Ref, last: &X509Ref| {
+            leaf.issuer_name().try_cmp(last.issuer_name()).is_ok_and(Ordering::is_eq)
+        };
+        let last = other.chain().iter().last();
         self.leaf.is_self_issued()
+            || self.leaf().zip(last).is_some_and(|(leaf, last)| has_one_issuer(leaf, last))
     }
 
     /// Whether leaf and chain are the same; the key then is.

@@ -65,7 +65,7 @@ pub(crate) fn locked() -> Reply {
 pub(crate) fn not_owner() -> Reply {
     Reply::try_again(
         "another NGINX has the state directory",
-        "its binary is being upgraded: the other instance takes the writes; try again",
+        "the other instance takes the writes, as while a binary is upgraded; try again",
         2,
     )
 }
