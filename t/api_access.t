@@ -116,6 +116,14 @@ is($t->api('GET', 'sets/a.test', prefix => '/limited/', uid => $stranger)->{stat
 is($t->api('POST', 'clear', prefix => '/unix/', uid => $stranger)->{status}, 409,
 	'a clear is not a write: it is refused for another reason');
 
+# a browser that shows the page of another site, which write=on cannot tell from a tool
+
+for (['http://evil.test', 403], ['null', 403], ['http://localhost', 409]) {
+	my ($origin, $status) = @$_;
+	is($t->api('POST', 'sets/a.test/rollback', prefix => '/on/', port => $t->port('tcp'),
+		headers => { Origin => $origin, Host => 'localhost' })->{status}, $status, "P10: a page of $origin");
+}
+
 # PROXY protocol
 
 my $request = join "\r\n", 'PUT /unix/sets/p.test HTTP/1.1', 'Host: x', 'Connection: close',

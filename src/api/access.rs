@@ -31,9 +31,37 @@ impl Write {
     }
 }
 
+/// The answer to a browser that shows a page of another site than this one: such a page can have it send a
+/// POST (Fetch Standard, section 3.2, which has it tell the page's origin).
+pub(crate) fn check_origin(origin: Option<&[u8]>, host: Option<&[u8]>) -> Result<(), Reply> {
+    let Some(origin) = origin else { return Ok(()) };
+    let scheme = origin.windows(3).position(|part| part == b"://");
+    let site = scheme.and_then(|at| origin.get(at + 3..));
+    if site.zip(host).is_some_and(|(site, host)| site.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    let detail = "the request was made by a page of another site (Origin)";
+    Err(Reply::problem(403, "writing is not allowed", detail))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_of_other_sites() {
+        let check = |origin: &str, host: &str| {
+            check_origin(Some(origin.as_bytes()), Some(host.as_bytes())).is_ok()
+        };
+        assert!(check_origin(None, Some(b"a.test")).is_ok());
+        assert!(check_origin(None, None).is_ok());
+        assert!(check("http://a.test:8080", "A.test:8080"));
+        assert!(!check("http://a.test", "a.test:8080"));
+        assert!(!check("https://evil.test", "localhost"));
+        assert!(!check("null", "null"));
+        assert!(!check("", "a.test"));
+        assert!(check_origin(Some(b"http://a.test"), None).is_err());
+    }
 
     #[test]
     fn only_whom_the_rule_names() {

@@ -16,7 +16,7 @@ use crate::api::precondition::Precondition;
 use crate::api::reply::Reply;
 use crate::api::route::{Call, Method, route};
 use crate::api::write::internal_error;
-use crate::api::{Context, clear, media_type, show};
+use crate::api::{Context, access, clear, media_type, show};
 use crate::ffi::http::Request;
 use crate::ffi::peer;
 
@@ -67,6 +67,8 @@ fn begin(request: &Request, r: *mut ngx_http_request_t, api: &ApiConf) -> Result
     if call.is_write() {
         // SAFETY: the request's connection has an open socket.
         api.write.check(unsafe { peer::peer_of(request.connection()) })?;
+        let (origin, host) = (request.header("Origin"), request.header("Host"));
+        access::check_origin(origin.as_deref(), host.as_deref())?;
     }
     let Call::Put { .. } = call else {
         let rc = request.discard_body();
