@@ -55,7 +55,9 @@ $push_time = (time() - $push_time) / 10;
 
 my ($wrong, $answered, $moved) = (0, 0, 0);
 my $served = 0;
-for my $n (1 .. $KILLS) {
+# on a busy machine most are killed before their first push
+for my $n (1 .. 4 * $KILLS) {
+	last if $n > $KILLS && $moved > $KILLS / 5;
 	my $pusher = fork() // die;
 	if (!$pusher) {
 		for (1 .. 20) {
@@ -82,7 +84,7 @@ for my $n (1 .. $KILLS) {
 	$moved++ if $served ne $serial;
 	$served = $serial;
 }
-is($wrong, 0, "P12: $KILLS kills: memory and disk agree after each");
+is($wrong, 0, "P12: $KILLS kills or more: memory and disk agree after each");
 cmp_ok($moved, '>', $KILLS / 5, 'and the pushes between them did something');
 ok(wait_for(10, sub { !grep { -s } glob $t->dir() . '/state/.lock-*' }), 'nothing is left unsettled');
 
@@ -114,7 +116,7 @@ kill 'KILL', $master, @workers;
 waitpid $pusher, 0;
 waitpid $master, 0;
 delete $t->{master};
-unlink $t->dir() . '/api.sock';    # as systemd's RuntimeDirectory= does
+unlink $t->dir() . '/api.sock';    # as the package's ExecStopPost= does
 my $disk = disk();
 $t->start();
 my $got = $t->handshake('tls', 'a.test')->{serial};
