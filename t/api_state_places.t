@@ -87,6 +87,16 @@ put('link', '.owner');
 ok($t->reload(), 'a reload without an owner file');
 takes_writes('after that');
 
+# a file of its own that is none any more
+
+chmod 0644, "$dir/.owner";
+ok($t->reload(), 'a reload with an owner file that others can read');
+serves('after it');
+is($t->push_set($pairs[1 - $n])->{status}, 503, 'but takes no push');
+is(lines(qr!\[error\].*takes no pushes: ".*/state/\.owner" is open to group or others!), 1, 'and says why');
+chmod 0600, "$dir/.owner";
+takes_writes('once it is mended');
+
 # what cannot be removed
 
 for my $place (split ' ', $own) {

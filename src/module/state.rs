@@ -135,12 +135,20 @@ impl StateConf {
                         "the state directory does not take all pushes: {error}"
                     ));
                 }
-                match open.durable.ownership()? {
-                    Ownership::Mine | Ownership::Other => {
-                        *self.open.borrow_mut() = Some(open);
-                        return Ok(Opened::Kept);
+                let is_owned = match open.durable.ownership() {
+                    Ok(ownership) => {
+                        matches!(ownership, Ownership::Mine | Ownership::Other)
                     }
-                    Ownership::Dead | Ownership::Nobody => {}
+                    // Pushes are refused until it is mended; the zone serves.
+                    Err(error) if error.is_not_writable() => {
+                        host.error(format_args!("the state directory takes no pushes: {error}"));
+                        true
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                if is_owned {
+                    *self.open.borrow_mut() = Some(open);
+                    return Ok(Opened::Kept);
                 }
             }
         }
