@@ -39,6 +39,7 @@ http {
         listen 127.0.0.1:%%PORT_h2%% ssl http2;
         rust_shared_cert certs;
         location = /clear { rust_shared_cert_clear certs; }
+        location /certs/ { rust_shared_cert_api certs write=on; }
     }
 }
 EOF
@@ -67,5 +68,14 @@ like($got->{body}, qr/"fingerprint":"$pairs[0]{fingerprint}"/, 'with the fingerp
 is($t->curl('tls', 'a.test', '/', '--http2')->{fingerprint}, $pairs[0]{fingerprint}, 'P2: which serves');
 is($t->curl('h2', 'a.test', '/clear', '--http2', '-X', 'DELETE')->{status}, 405, 'DELETE');
 is($t->curl('h2', 'a.test', '/clear', '--http2', '--head')->{status}, 200, 'HEAD');
+
+# the site of a page is told in another header
+
+my $h2 = 'a.test:' . $t->port('h2');
+for (["https://$h2", 404], ['https://a.test', 403], ['https://evil.test', 403]) {
+	my ($origin, $status) = @$_;
+	is($t->curl('h2', 'a.test', '/certs/sets/b.test/rollback', '--http2', '-X', 'POST', '-H', "Origin: $origin")->{status},
+		$status, "P10: a page of $origin");
+}
 
 $t->done();

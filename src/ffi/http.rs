@@ -123,6 +123,20 @@ impl Request {
         joined
     }
 
+    /// The host and port of an HTTP/2 or HTTP/3 request (`:authority`), or of a request line with a whole URI.
+    pub(crate) fn authority(&self) -> Option<&[u8]> {
+        // SAFETY: both are NULL, or the ends of one string that lives as long as the request: in its
+        // header buffers or its pool (ngx_http_v2_parse_authority, ngx_http_v3_process_pseudo_header).
+        unsafe {
+            let (start, end) = ((*self.0).host_start, (*self.0).host_end);
+            if start.is_null() || end.is_null() {
+                return None;
+            }
+            let length = usize::try_from(end.offset_from(start)).ok()?;
+            Some(std::slice::from_raw_parts(start, length))
+        }
+    }
+
     /// Ends the request with what the sending came to. The request may be gone after that.
     pub(crate) fn finalize(&self, rc: ngx_int_t) {
         // SAFETY: r is valid, and its handler returns without a further use of it.

@@ -67,7 +67,8 @@ fn begin(request: &Request, r: *mut ngx_http_request_t, api: &ApiConf) -> Result
     if call.is_write() {
         // SAFETY: the request's connection has an open socket.
         api.write.check(unsafe { peer::peer_of(request.connection()) })?;
-        let (origin, host) = (request.header("Origin"), request.header("Host"));
+        let origin = request.header("Origin");
+        let host = request.header("Host").or_else(|| request.authority().map(<[u8]>::to_vec));
         access::check_origin(origin.as_deref(), host.as_deref())?;
     }
     let Call::Put { .. } = call else {
