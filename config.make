@@ -22,6 +22,10 @@ cat << END                                                    >> $NGX_MAKEFILE
 
 modules:	$NGX_OBJS/ngx_http_rust_shared_cert_module.so
 
+# No file that is gone meanwhile stops the build.
+$ngx_rust_deps
+:
+
 $NGX_OBJS/ngx_http_rust_shared_cert_module.so:	\\
 $ngx_rust_deps
 		$NGX_OBJS/ngx_auto_config.h

@@ -109,6 +109,7 @@ is(scalar $t->log_lines(qr/\[warn\].*"a\.test": a push was refused: .*without ww
 served_by_all($second, 'www.a.test');
 $got = $t->push_set($other, query => 'add=1&force=1');
 is_deeply($got->{json}{serves}, ['a.test'], 'unless by force');
+is_deeply($t->push_set($second, query => 'dry_run=1')->{json}{lost_key_types}, ['RSA'], 'what a push would end');
 $got = $t->push_set($second);
 is(@{ $got->{json}{certificates} }, 1, 'a push without add replaces the whole set');
 is_deeply($got->{json}{lost_key_types}, ['RSA'], 'which the answer says');

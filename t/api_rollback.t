@@ -90,6 +90,13 @@ $t->push_set($made[3], query => 'previous=drop');
 is(copies($made[2]), 0, 'P8: a push with previous=drop keeps none');
 is($t->api('GET', 'sets/a.test')->{json}{previous}, undef, 'and tells so');
 
+# back to a key type less
+
+$t->push_set($made[3], query => 'force=1');
+$t->push_set($t->pair('a.test', key => 'rsa'), query => 'add=1&force=1');
+$got = $t->api('POST', 'sets/a.test/rollback');
+is_deeply($got->{json}{lost_key_types}, ['RSA'], 'a rollback says which key type it ends');
+
 # removed, all of it
 
 $t->push_set($made[2]);

@@ -41,6 +41,7 @@ pub(super) fn dry_run(
     record: &Record,
     present: Option<u64>,
     lost: Vec<Value>,
+    lost_key_types: &[KeyType],
 ) -> Value {
     let names = names_of_leaves(record).unwrap_or_default();
     let names = names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
@@ -50,6 +51,7 @@ pub(super) fn dry_run(
         "present_generation": present,
         "covers": names.map(|name| shown(&name)).collect::<Vec<_>>(),
         "no_longer_served": lost,
+        "lost_key_types": lost_key_types.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
         "not_before": record.not_before,
         "not_after": record.not_after,
         "certificates": certificates(record),

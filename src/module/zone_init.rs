@@ -252,7 +252,6 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         if unsafe { ngx_test_config } != 0 {
             return NGX_OK as ngx_int_t;
         }
-        worker::cycle_begins();
         let mut zones = 0;
         // For all zones before anything that could go wrong for one.
         for_each_zone(cycle, |zone| {
@@ -267,6 +266,8 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
                 log.write(Level::Notice, format_args!("{}", super::VERSION));
             }
         }
+        // The last that is done before the workers are forked.
+        worker::cycle_begins();
         NGX_OK as ngx_int_t
     })
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::api::reply::Reply;
 use crate::api::route::PutOptions;
 use crate::api::{Context, describe};
-use crate::certificate::{CertificateSet, Member, names_of_leaves};
+use crate::certificate::{CertificateSet, names_of_leaves};
 use crate::record::{KeyType, Record, Source};
 use crate::replacement::{covers_none, judge, names_of as names_of_set};
 use crate::server_name::ServerName;
@@ -121,10 +121,13 @@ impl Change {
             Reply::problem(500, "internal error", "see the error log")
         })?;
         let lost = set.uncovered(&names_of_set(serving.as_ref()));
+        let present_record = present.as_ref().map(|details| &details.record);
+        let lost_key_types = lost_key_types(present_record, &record);
         if options.dry_run {
             let now = context.host.unix_seconds();
             let lost = describe::instead(&lost, &self.name, &context.store, now);
-            let body = describe::dry_run(self.name.as_str(), &record, generation, lost);
+            let name = self.name.as_str();
+            let body = describe::dry_run(name, &record, generation, lost, &lost_key_types);
             return Err(Reply::json(200, &body).into());
         }
         // What is merged with is what is replaced.
@@ -142,7 +145,7 @@ impl Change {
             seen: context.resolver.seen_files(&self.name),
             verb: "pushed",
             lost,
-            lost_key_types: lost_key_types(set, serving.as_ref()),
+            lost_key_types,
             replaces: present.map(|details| generation_of(details.generation, details.record)),
         };
         Ok(self.prepared(expects, PreparedKind::Publish(Box::new(new))))
@@ -180,6 +183,7 @@ impl Change {
         context.host.accepts(&set).map_err(|reason| unusable(&reason))?;
 
         record.source = Source::Pushed;
+        let lost_key_types = lost_key_types(Some(&details.record), &record);
         let new = NewSet {
             served: set.names().map(str::to_owned).collect(),
             record,
@@ -190,7 +194,7 @@ impl Change {
             seen: context.resolver.seen_files(&self.name),
             verb: "rolled back",
             lost: set.uncovered(&names_of(&details.record)),
-            lost_key_types: Vec::new(),
+            lost_key_types,
             replaces: Some(generation_of(details.generation, details.record)),
         };
         let kind = PreparedKind::Publish(Box::new(new));
@@ -273,11 +277,9 @@ fn names_of(record: &Record) -> Vec<ServerName> {
     names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
 }
 
-fn lost_key_types(set: &CertificateSet, serving: Option<&CertificateSet>) -> Vec<KeyType> {
-    let types = |set: &CertificateSet| set.members().iter().map(Member::key_type).collect();
-    let own: Vec<KeyType> = types(set);
-    let present: Vec<KeyType> = serving.map(types).unwrap_or_default();
-    present.into_iter().filter(|key_type| !own.contains(key_type)).collect()
+fn lost_key_types(present: Option<&Record>, new: &Record) -> Vec<KeyType> {
+    let types = present.into_iter().flat_map(|record| record.members.iter().map(|m| m.key_type));
+    types.filter(|key_type| new.members.iter().all(|m| m.key_type != *key_type)).collect()
 }
 
 /// The answer to a push of what was rolled back from, where the caller does not want to undo that.
