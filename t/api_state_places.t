@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fcntl qw/ LOCK_EX /;
 use POSIX ();
 use Test::More;
 use Test::SharedCert;
@@ -109,6 +110,20 @@ for my $place (split ' ', $own) {
 	takes_writes("after $place");
 }
 
+# a lock that somebody holds
+
+for my $place ('.claim', $lock) {
+	$t->stop();
+	my $holder = hold($place);
+	no_writes("$place is held", qr!/state(?:/\.claim)?" is locked by another process!);
+	ok($t->reload(), 'a reload meanwhile');
+	serves('after it');
+	kill 'KILL', $holder;
+	waitpid $holder, 0;
+	ok($t->reload(), 'a reload once it is free');
+	takes_writes("after $place");
+}
+
 # what is a regular file is somebody's
 
 for my $place ('.claim', $lock, '.owner') {
@@ -137,6 +152,24 @@ sub put {
 		run_command('chown', '-h', 'www-data', "$dir/$place");
 	}
 	return;
+}
+
+# hold(PLACE): a process of the workers' user that has the lock.
+sub hold {
+	my ($place) = @_;
+	pipe my $from, my $to or die;
+	my $pid = fork() // die;
+	if (!$pid) {
+		POSIX::setuid($uid);
+		open my $file, '+<', "$dir/$place" or POSIX::_exit(1);
+		flock $file, LOCK_EX or POSIX::_exit(1);
+		syswrite $to, '1';
+		sleep 60;
+		POSIX::_exit(0);
+	}
+	close $to;
+	sysread($from, my $byte, 1) or die "no lock on $place";
+	return $pid;
 }
 
 sub lines { return scalar(my @lines = $t->log_lines($_[0])) }

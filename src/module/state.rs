@@ -166,11 +166,9 @@ impl StateConf {
             _ => StateDirectory::open(path, Some(owner))?,
         };
         self.check_alone(zone, &directory)?;
-        let read_only =
-            || OpenState { durable: Durable::read_only(directory.clone()), instance: None.into() };
         let is_clear = clear_places(&directory, is_test, host);
         let begun = match is_clear {
-            _ if is_test => Ok(read_only()),
+            _ if is_test => Ok(read_only(&directory)),
             Ok(()) => begin(directory.clone()),
             Err(error) => Err(error),
         };
@@ -178,7 +176,11 @@ impl StateConf {
             // What there is can be served. A reload that fails changes nothing.
             Err(error) if error.is_not_writable() && self.may_be_read_only(zone) => {
                 *self.not_writable.borrow_mut() = Some(error);
-                read_only()
+                read_only(&directory)
+            }
+            Err(error) if error.is_busy() && self.may_leave_lock(zone) => {
+                *self.not_writable.borrow_mut() = Some(error);
+                read_only(&directory)
             }
             open => open?,
         };
@@ -188,10 +190,15 @@ impl StateConf {
 
     /// At a start, and where it was so until now.
     fn may_be_read_only(&self, zone: &str) -> bool {
-        // SAFETY: the running cycle, or the empty one that main() begins with, which has no
-        // configuration (ngx_is_init_cycle()).
-        let is_start = unsafe { (*ngx_cycle).conf_ctx.is_null() };
-        is_start || self.of_running_cycle(zone).is_some_and(|open| open.durable.is_read_only())
+        is_start() || self.of_running_cycle(zone).is_some_and(|open| open.durable.is_read_only())
+    }
+
+    /// Whether what another process has locked for too long is left to it: each process of the workers'
+    /// user can do that. A binary that takes over from another does not begin then: that one goes on.
+    fn may_leave_lock(&self, zone: &str) -> bool {
+        // SAFETY: reads an integer that main() set.
+        let is_upgrade = is_start() && unsafe { ngx_inherited } != 0;
+        !is_upgrade && self.may_be_read_only(zone)
     }
 
     /// Why it is open to read only.
@@ -215,15 +222,18 @@ impl StateConf {
 
     /// Waits for the writes that had begun before; after `open()`, and when the zone that they are for
     /// takes none any more.
-    pub(super) fn wait_for_writers(&self) -> Result<(), StateFailure> {
+    pub(super) fn wait_for_writers(&self, zone: &str) -> Result<(), StateFailure> {
         let (Some(path), Some(durable)) = (&self.path, self.durable()) else { return Ok(()) };
-        if durable.is_read_only()
-            || durable.directory().wait_for_writers(Instant::now() + PATIENCE)?
-        {
-            Ok(())
-        } else {
-            Err(StateFailure::Busy(path.clone()))
+        let directory = durable.directory();
+        if durable.is_read_only() || directory.wait_for_writers(Instant::now() + PATIENCE)? {
+            return Ok(());
         }
+        if !self.may_leave_lock(zone) {
+            return Err(StateFailure::Busy(path.clone()));
+        }
+        *self.not_writable.borrow_mut() = Some(directory.busy());
+        *self.open.borrow_mut() = Some(Rc::new(read_only(directory)));
+        Ok(())
     }
 
     /// The cycle has come to stay.
@@ -266,6 +276,16 @@ impl StateConf {
             instance.close_inherited();
         }
     }
+}
+
+fn is_start() -> bool {
+    // SAFETY: the running cycle, or the empty one that main() begins with, which has no
+    // configuration (ngx_is_init_cycle()).
+    unsafe { (*ngx_cycle).conf_ctx.is_null() }
+}
+
+fn read_only(directory: &StateDirectory) -> OpenState {
+    OpenState { durable: Durable::read_only(directory.clone()), instance: None.into() }
 }
 
 /// Who may have the directory besides: the binary that this one takes over from, which is its parent, or

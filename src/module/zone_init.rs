@@ -169,7 +169,7 @@ fn begin(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fa
         zone.pending.borrow_mut().state = opened;
     }
     // Changes that are on disk get to the old zone's memory, or off the disk again.
-    zone.state.wait_for_writers().map_err(Failure::State)?;
+    wait_for_writers(zone, &host)?;
     let load = zone.settings.load;
     if let Some((_, old)) = old {
         let taken = take_over(&old, &store, load, &host).map_err(Failure::TooSmall)?;
@@ -222,7 +222,7 @@ fn keep(zone: &ZoneConf, shared: SharedZone, log: Option<Log>) -> Result<(), Fai
     let host = zone.host(shared, log);
     let opened = open_state(zone, &host)?;
     if opened != Opened::Kept {
-        zone.state.wait_for_writers().map_err(Failure::State)?;
+        wait_for_writers(zone, &host)?;
     }
     zone.pending.borrow_mut().state = opened;
     // Better now than when the configuration has come to stay.
@@ -321,12 +321,23 @@ fn commit(zone: &ZoneConf, log: Option<Log>) {
 /// Opens the directory; where it cannot be written to at a start, what it holds is served.
 fn open_state(zone: &ZoneConf, host: &ZoneHost<'_>) -> Result<Opened, Failure> {
     let opened = zone.state.open(zone.name(), host).map_err(Failure::State)?;
+    tell_not_writable(zone, host);
+    Ok(opened)
+}
+
+/// Waits for the writes that others began before it was opened.
+fn wait_for_writers(zone: &ZoneConf, host: &ZoneHost<'_>) -> Result<(), Failure> {
+    zone.state.wait_for_writers(zone.name()).map_err(Failure::State)?;
+    tell_not_writable(zone, host);
+    Ok(())
+}
+
+fn tell_not_writable(zone: &ZoneConf, host: &ZoneHost<'_>) {
     if let Some(error) = zone.state.not_writable() {
         host.error(format_args!(
             "the state directory is read and not written to: {error}; reload NGINX once it can be"
         ));
     }
-    Ok(opened)
 }
 
 /// A zone that serves now gets what its directory holds.

@@ -103,6 +103,11 @@ impl StateDirectory {
         StateError::new(&self.0.path, Fault::Emptied)
     }
 
+    /// The error of one in which another process has been writing for too long.
+    pub(crate) fn busy(&self) -> StateError {
+        StateError::new(&self.0.path, Fault::Busy)
+    }
+
     /// The error of one that is open to read only.
     pub(super) fn not_writable(&self) -> StateError {
         StateError::new(&self.0.path, Fault::NotWritable)

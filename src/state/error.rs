@@ -77,6 +77,11 @@ impl StateError {
             )
     }
 
+    /// Whether another process has had a lock for too long.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.fault == Fault::Busy
+    }
+
     /// Whether it is about a file that has a NAME for its name, so that it is a set's.
     pub(crate) fn is_of_a_name(&self) -> bool {
         self.fault != Fault::Name
