@@ -29,7 +29,7 @@ pub(crate) mod test_support;
 pub(crate) use bundle::MAX_NAMES;
 use chain::ChainCache;
 #[allow(unused_imports)]
-pub(crate) use encoding::names_of_leaves;
+pub(crate) use encoding::{names_of_leaves, server_names_of};
 use error::EmptyErrorQueue;
 pub(crate) use error::SetError;
 pub(crate) use member::{Input, Member, MemberInput, SecurityClass};
@@ -38,6 +38,7 @@ pub(crate) use passwords::{Passwords, TooLongLine};
 
 use crate::ffi::decoder::KeyDecoder;
 use crate::ffi::ec::Curves;
+use crate::record::KeyType;
 use crate::server_name::ServerName;
 
 /// What parsing is faster with; each process has its own.
@@ -71,6 +72,11 @@ impl CertificateSet {
     /// By key type.
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Of its members.
+    pub(crate) fn key_types(&self) -> impl Iterator<Item = KeyType> {
+        self.members.iter().map(Member::key_type)
     }
 
     /// Whether the set is good for a server name; for a wildcard name, whether it was issued for

@@ -31,6 +31,15 @@ impl KeyType {
         }
     }
 
+    /// Those that were there and are not any more.
+    pub(crate) fn lost(
+        before: impl Iterator<Item = KeyType>,
+        now: impl Iterator<Item = KeyType>,
+    ) -> impl Iterator<Item = KeyType> {
+        let now: Vec<KeyType> = now.collect();
+        before.filter(move |key_type| !now.contains(key_type))
+    }
+
     /// The kind that was written as `value`; `None` when no kind was.
     pub(crate) fn from_u8(value: u8) -> Option<KeyType> {
         match value {
@@ -104,4 +113,11 @@ pub(crate) struct Record {
     /// The latest notAfter of the leaves, seconds since the epoch.
     pub(crate) not_after: i64,
     pub(crate) members: Vec<MemberRecord>,
+}
+
+impl Record {
+    /// Of its members.
+    pub(crate) fn key_types(&self) -> impl Iterator<Item = KeyType> {
+        self.members.iter().map(|member| member.key_type)
+    }
 }

@@ -77,10 +77,7 @@ pub(crate) fn lost_key_type(
     set: &CertificateSet,
     serving: Option<&CertificateSet>,
 ) -> Option<KeyType> {
-    let has =
-        |set: &CertificateSet, key_type| set.members().iter().any(|m| m.key_type() == key_type);
-    let mut types = serving?.members().iter().map(|member| member.key_type());
-    types.find(|key_type| !has(set, *key_type))
+    KeyType::lost(serving?.key_types(), set.key_types()).next()
 }
 
 /// As `judge()`, a set that is to serve all names of its certificate.

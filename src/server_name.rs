@@ -49,9 +49,9 @@ impl ServerName {
         (name.len() <= MAX_NAME).then(|| ServerName(name.into_boxed_str()))
     }
 
-    /// The wildcard that covers this name, `_.PARENT`; `None` when there is no parent.
+    /// The wildcard that covers this name, `_.PARENT`; `None` when there is no parent, and of a wildcard.
     pub(crate) fn wildcard(&self) -> Option<ServerName> {
-        self.parent()?.under_wildcard()
+        self.parent().filter(|_| !self.is_wildcard())?.under_wildcard()
     }
 
     /// The name without its first label; `None` when it has one label only, or when what is left
@@ -179,7 +179,10 @@ mod tests {
     fn parents() {
         let name = ServerName::from_client(b"www.a.test").unwrap();
         assert_eq!(name.parent().unwrap().as_str(), "a.test");
-        assert_eq!(name.wildcard().unwrap().as_str(), "_.a.test");
+        let wildcard = name.wildcard().unwrap();
+        assert_eq!(wildcard.as_str(), "_.a.test");
+        assert!(wildcard.is_wildcard() && !name.is_wildcard());
+        assert_eq!(wildcard.wildcard(), None);
         assert_eq!(ServerName::from_client(b"test").unwrap().parent(), None);
         assert_eq!(ServerName::from_client(b"a._.test").unwrap().parent(), None);
     }

@@ -32,7 +32,7 @@ impl Write {
 }
 
 /// The answer to a browser that shows a page of another site than this one: such a page can have it send a
-/// POST (Fetch Standard, section 3.2, which has it tell the page's origin).
+/// POST, with its own origin in `Origin` (RFC 6454, section 7).
 pub(crate) fn check_origin(origin: Option<&[u8]>, host: Option<&[u8]>) -> Result<(), Reply> {
     let Some(origin) = origin else { return Ok(()) };
     let scheme = origin.windows(3).position(|part| part == b"://");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use openssl::sha::sha256;
 use serde_json::{Value, json};
 
-use crate::certificate::names_of_leaves;
+use crate::certificate::server_names_of;
 use crate::failure::Failure;
 use crate::precedence::in_order;
 use crate::record::{KeyType, MemberRecord, Record, Source};
@@ -43,15 +43,13 @@ pub(super) fn dry_run(
     lost: Vec<Value>,
     lost_key_types: &[KeyType],
 ) -> Value {
-    let names = names_of_leaves(record).unwrap_or_default();
-    let names = names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes()));
     json!({
         "name": name,
         "dry_run": true,
         "present_generation": present,
-        "covers": names.map(|name| shown(&name)).collect::<Vec<_>>(),
+        "covers": server_names_of(record).iter().map(shown).collect::<Vec<_>>(),
         "no_longer_served": lost,
-        "lost_key_types": lost_key_types.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
+        "lost_key_types": labels(lost_key_types),
         "not_before": record.not_before,
         "not_after": record.not_after,
         "certificates": certificates(record),
@@ -102,12 +100,12 @@ pub(super) fn serves(
 ) -> (Vec<String>, Vec<Value>) {
     let (mut serves, mut shadowed) = (Vec::new(), Vec::new());
     let Some(own) = ServerName::from_operator(name.as_bytes()) else { return (serves, shadowed) };
-    for covered in names_of_leaves(record).unwrap_or_default() {
-        let Some(covered) = ServerName::from_operator(covered.as_bytes()) else { continue };
+    for covered in server_names_of(record) {
         if record.source == Source::Lazy && !is_read_for(&own, &covered) {
             continue;
         }
-        match first_choice(&covered, None, store, now) {
+        let is_good = |set: &Serving| set.name == name || is_good_for(set, &covered, store);
+        match first_choice(&covered, is_good, store, now) {
             Some(other) if other != name => {
                 shadowed.push(json!({ "name": shown(&covered), "by": other }));
             }
@@ -123,30 +121,27 @@ fn is_read_for(own: &ServerName, name: &ServerName) -> bool {
     name == own || is_own(name.wildcard()) || is_own(name.parent())
 }
 
-/// The set that is not lazy and serves a name, other than `except`.
+/// The set that is not lazy and serves a name, of those that are good for it.
 fn first_choice(
     name: &ServerName,
-    except: Option<&ServerName>,
+    is_good: impl Fn(&Serving) -> bool,
     store: &Store,
     now: i64,
 ) -> Option<String> {
-    let wildcard = name.wildcard().filter(|_| !name.is_wildcard());
-    let mut sets = in_order(store, name, wildcard.as_ref())?;
-    sets.retain(|set| except.is_none_or(|except| set.name != except.as_str()));
-    // A set is found by its NAME whether it is good for that or not.
-    sets.retain(|set| set.name != name.as_str() || covers(set, name, store));
+    let mut sets = in_order(store, name, name.wildcard().as_ref())?;
+    sets.retain(is_good);
     let first = sets.iter().find(|set| set.not_after >= now).or(sets.first())?;
     Some(first.name.clone())
 }
 
-fn covers(set: &Serving, name: &ServerName, store: &Store) -> bool {
-    let Lookup::Found(details) = store.details(&set.name) else { return false };
-    let names = names_of_leaves(&details.record).unwrap_or_default();
-    let wildcard = name.wildcard();
-    names
-        .iter()
-        .filter_map(|covered| ServerName::from_operator(covered.as_bytes()))
-        .any(|covered| covered == *name || Some(&covered) == wildcard.as_ref())
+/// Whether a set that was found for a name is good for it. By its NAME it is found in any case.
+fn is_good_for(set: &Serving, name: &ServerName, store: &Store) -> bool {
+    if set.name != name.as_str() {
+        return true;
+    }
+    let Lookup::Found((_, record)) = store.read(&set.name) else { return false };
+    let names = server_names_of(&record);
+    names.contains(name) || name.wildcard().is_some_and(|wildcard| names.contains(&wildcard))
 }
 
 /// Names that the set NAME does not serve any more, with the sets that do.
@@ -156,7 +151,10 @@ pub(super) fn instead(
     store: &Store,
     now: i64,
 ) -> Vec<Value> {
-    let by = |name| first_choice(name, Some(own), store, now);
+    let by = |name: &ServerName| {
+        let is_good = |set: &Serving| set.name != own.as_str() && is_good_for(set, name, store);
+        first_choice(name, is_good, store, now)
+    };
     names.iter().map(|name| json!({ "name": shown(name), "by": by(name) })).collect()
 }
 
@@ -173,8 +171,14 @@ pub(super) fn without(names: &[ServerName]) -> String {
 
 /// For the log: the key types that a set is without now.
 pub(super) fn without_key_types(types: &[KeyType]) -> String {
-    let types: Vec<&str> = types.iter().map(|key_type| key_type.as_str()).collect();
-    if types.is_empty() { String::new() } else { format!(", without its {} key", types.join(", ")) }
+    if types.is_empty() {
+        return String::new();
+    }
+    format!(", without its {} key", labels(types).join(", "))
+}
+
+pub(super) fn labels(types: &[KeyType]) -> Vec<&'static str> {
+    types.iter().map(|key_type| key_type.as_str()).collect()
 }
 
 /// A server name as certificates write it.

@@ -313,7 +313,7 @@ impl Prepared {
                 members.insert("no_longer_served".to_owned(), lost.into());
             }
             if !new.lost_key_types.is_empty() {
-                let lost: Vec<&str> = new.lost_key_types.iter().map(|t| t.as_str()).collect();
+                let lost = describe::labels(&new.lost_key_types);
                 members.insert("lost_key_types".to_owned(), lost.into());
             }
         }

@@ -10,6 +10,7 @@ use super::member::Member;
 use super::names::{self, Names};
 use super::{CertificateSet, Parser};
 use crate::record::{MemberRecord, Record, Source};
+use crate::server_name::ServerName;
 
 impl CertificateSet {
     /// The set as plain bytes. Leaves OpenSSL's error queue empty.
@@ -45,6 +46,12 @@ pub(crate) fn names_of_leaves(record: &Record) -> Option<Vec<String>> {
     let of = |member: &MemberRecord| Names::of_der(&member.leaf);
     let all = record.members.iter().map(of).collect::<Result<Vec<_>, _>>().ok()?;
     (!all.is_empty()).then(|| names::common(all.iter()).map(str::to_owned).collect())
+}
+
+/// As `names_of_leaves()`, as server names; none where a leaf cannot be read.
+pub(crate) fn server_names_of(record: &Record) -> Vec<ServerName> {
+    let names = names_of_leaves(record).unwrap_or_default();
+    names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
 }
 
 fn member_record(member: &Member) -> Result<MemberRecord, SetError> {

@@ -136,9 +136,8 @@ impl StateConf {
                     ));
                 }
                 let is_owned = match open.durable.ownership() {
-                    Ok(ownership) => {
-                        matches!(ownership, Ownership::Mine | Ownership::Other)
-                    }
+                    Ok(Ownership::Mine | Ownership::Other) => true,
+                    Ok(Ownership::Dead | Ownership::Nobody) => false,
                     // Pushes are refused until it is mended; the zone serves.
                     Err(error) if error.is_not_writable() => {
                         host.error(format_args!("the state directory takes no pushes: {error}"));
@@ -174,31 +173,32 @@ impl StateConf {
         };
         let open = match begun {
             // What there is can be served. A reload that fails changes nothing.
-            Err(error) if error.is_not_writable() && self.may_be_read_only(zone) => {
-                *self.not_writable.borrow_mut() = Some(error);
-                read_only(&directory)
-            }
-            Err(error) if error.is_busy() && self.may_leave_lock(zone) => {
-                *self.not_writable.borrow_mut() = Some(error);
-                read_only(&directory)
-            }
+            Err(error) if self.may_only_read(zone, &error) => self.only_reads(&directory, error),
             open => open?,
         };
         *self.open.borrow_mut() = Some(Rc::new(open));
         Ok(Opened::Anew)
     }
 
-    /// At a start, and where it was so until now.
-    fn may_be_read_only(&self, zone: &str) -> bool {
-        is_start() || self.of_running_cycle(zone).is_some_and(|open| open.durable.is_read_only())
+    /// Whether the directory may be read and not written to because of this: at a start, and where it was
+    /// so until now. A lock that another process has had for too long is left to it, for each process of
+    /// the workers' user can do that; but a binary that takes over from another does not begin then, and
+    /// that one goes on.
+    fn may_only_read(&self, zone: &str, error: &StateError) -> bool {
+        // SAFETY: the running cycle, or the empty one that main() begins with, which has no
+        // configuration (ngx_is_init_cycle()); and an integer that main() set.
+        let (is_start, is_inherited) =
+            unsafe { ((*ngx_cycle).conf_ctx.is_null(), ngx_inherited != 0) };
+        let is_of_the_kind =
+            error.is_not_writable() || (error.is_busy() && !(is_start && is_inherited));
+        let was_so = || self.of_running_cycle(zone).is_some_and(|open| open.durable.is_read_only());
+        is_of_the_kind && (is_start || was_so())
     }
 
-    /// Whether what another process has locked for too long is left to it: each process of the workers'
-    /// user can do that. A binary that takes over from another does not begin then: that one goes on.
-    fn may_leave_lock(&self, zone: &str) -> bool {
-        // SAFETY: reads an integer that main() set.
-        let is_upgrade = is_start() && unsafe { ngx_inherited } != 0;
-        !is_upgrade && self.may_be_read_only(zone)
+    /// The directory to read only, for that reason.
+    fn only_reads(&self, directory: &StateDirectory, error: StateError) -> OpenState {
+        *self.not_writable.borrow_mut() = Some(error);
+        read_only(directory)
     }
 
     /// Why it is open to read only.
@@ -228,11 +228,11 @@ impl StateConf {
         if durable.is_read_only() || directory.wait_for_writers(Instant::now() + PATIENCE)? {
             return Ok(());
         }
-        if !self.may_leave_lock(zone) {
+        let error = directory.busy();
+        if !self.may_only_read(zone, &error) {
             return Err(StateFailure::Busy(path.clone()));
         }
-        *self.not_writable.borrow_mut() = Some(directory.busy());
-        *self.open.borrow_mut() = Some(Rc::new(read_only(directory)));
+        *self.open.borrow_mut() = Some(Rc::new(self.only_reads(directory, error)));
         Ok(())
     }
 
@@ -276,12 +276,6 @@ impl StateConf {
             instance.close_inherited();
         }
     }
-}
-
-fn is_start() -> bool {
-    // SAFETY: the running cycle, or the empty one that main() begins with, which has no
-    // configuration (ngx_is_init_cycle()).
-    unsafe { (*ngx_cycle).conf_ctx.is_null() }
 }
 
 fn read_only(directory: &StateDirectory) -> OpenState {

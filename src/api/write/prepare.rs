@@ -7,9 +7,9 @@ use super::{
 use crate::api::reply::Reply;
 use crate::api::route::PutOptions;
 use crate::api::{Context, describe};
-use crate::certificate::{CertificateSet, names_of_leaves};
+use crate::certificate::{CertificateSet, server_names_of};
 use crate::record::{KeyType, Record, Source};
-use crate::replacement::{covers_none, judge, names_of as names_of_set};
+use crate::replacement::{covers_none, judge, names_of};
 use crate::server_name::ServerName;
 use crate::state::{Generation, StateEntry};
 use crate::store::{Details, Expects, Lookup, Previous};
@@ -86,7 +86,7 @@ impl Change {
             let previous = previous(details, on_disk)
                 .and_then(|it| CertificateSet::from_record(it, context.resolver.parser()).ok());
             if previous.is_some_and(|previous| set.is_same_as(&previous)) {
-                return Err(left_alone(&self.name, details, context).into());
+                return Err(unchanged(&self.name, details, true, context).into());
             }
         }
         check(set, serving.as_ref(), options, context).inspect_err(|reply| {
@@ -112,7 +112,7 @@ impl Change {
                 if !options.dry_run {
                     note_accepted(&self.name, details.entry.failure, context);
                 }
-                return Err(unchanged(&self.name, details, context).into());
+                return Err(unchanged(&self.name, details, false, context).into());
             }
         }
 
@@ -120,9 +120,9 @@ impl Change {
             context.host.alert(format_args!("certificate \"{}\": {error}", self.name));
             Reply::problem(500, "internal error", "see the error log")
         })?;
-        let lost = set.uncovered(&names_of_set(serving.as_ref()));
-        let present_record = present.as_ref().map(|details| &details.record);
-        let lost_key_types = lost_key_types(present_record, &record);
+        let lost = set.uncovered(&names_of(serving.as_ref()));
+        let present_types = present.iter().flat_map(|details| details.record.key_types());
+        let lost_key_types: Vec<KeyType> = KeyType::lost(present_types, set.key_types()).collect();
         if options.dry_run {
             let now = context.host.unix_seconds();
             let lost = describe::instead(&lost, &self.name, &context.store, now);
@@ -158,7 +158,7 @@ impl Change {
             return Err(Reply::problem(404, "no such pushed set", &detail).into());
         }
         self.precondition.check(Some(details.generation))?;
-        let kind = PreparedKind::Remove { served: names_of(&details.record) };
+        let kind = PreparedKind::Remove { served: server_names_of(&details.record) };
         Ok(self.prepared(Expects::Generation(details.generation), kind))
     }
 
@@ -183,9 +183,9 @@ impl Change {
         context.host.accepts(&set).map_err(|reason| unusable(&reason))?;
 
         record.source = Source::Pushed;
-        let lost_key_types = lost_key_types(Some(&details.record), &record);
         let new = NewSet {
             served: set.names().map(str::to_owned).collect(),
+            lost_key_types: KeyType::lost(details.record.key_types(), record.key_types()).collect(),
             record,
             generation: context.store.next_ticket(),
             previous: Previous::Keep,
@@ -193,8 +193,7 @@ impl Change {
             // What the files hold is what was rolled back from: they do not come back by themselves.
             seen: context.resolver.seen_files(&self.name),
             verb: "rolled back",
-            lost: set.uncovered(&names_of(&details.record)),
-            lost_key_types,
+            lost: set.uncovered(&server_names_of(&details.record)),
             replaces: Some(generation_of(details.generation, details.record)),
         };
         let kind = PreparedKind::Publish(Box::new(new));
@@ -246,7 +245,7 @@ fn check(
     if options.force {
         return Ok(());
     }
-    let present = names_of_set(serving);
+    let present = names_of(serving);
     if covers_none(&present, set) {
         return Err(unusable(
             "the certificate covers none of the names of the set that it would replace; \
@@ -272,28 +271,19 @@ fn check(
     Ok(())
 }
 
-fn names_of(record: &Record) -> Vec<ServerName> {
-    let names = names_of_leaves(record).unwrap_or_default();
-    names.iter().filter_map(|name| ServerName::from_operator(name.as_bytes())).collect()
-}
-
-fn lost_key_types(present: Option<&Record>, new: &Record) -> Vec<KeyType> {
-    let types = present.into_iter().flat_map(|record| record.members.iter().map(|m| m.key_type));
-    types.filter(|key_type| new.members.iter().all(|m| m.key_type != *key_type)).collect()
-}
-
-/// The answer to a push of what was rolled back from, where the caller does not want to undo that.
-fn left_alone(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {
+/// The answer where nothing is to be done: it is there, or it `is_previous`, and the caller does not want to
+/// undo a rollback.
+fn unchanged(
+    name: &ServerName,
+    details: &Details,
+    is_previous: bool,
+    context: &Context<'_>,
+) -> Reply {
     let now = context.host.unix_seconds();
-    let mut body = with_changed(describe::set(name.as_str(), details, &context.store, now), false);
-    if let Some(members) = body.as_object_mut() {
+    let set = describe::set(name.as_str(), details, &context.store, now);
+    let mut body = with_changed(set, false);
+    if let (Some(members), true) = (body.as_object_mut(), is_previous) {
         members.insert("is_previous".to_owned(), true.into());
     }
     Reply::json(200, &body).with_etag(details.generation)
-}
-
-fn unchanged(name: &ServerName, details: &Details, context: &Context<'_>) -> Reply {
-    let now = context.host.unix_seconds();
-    let set = describe::set(name.as_str(), details, &context.store, now);
-    Reply::json(200, &with_changed(set, false)).with_etag(details.generation)
 }
