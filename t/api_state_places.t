@@ -9,7 +9,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Fcntl qw/ LOCK_EX /;
 use POSIX ();
 use Test::More;
 use Test::SharedCert;
@@ -114,7 +113,7 @@ for my $place (split ' ', $own) {
 
 for my $place ('.claim', $lock) {
 	$t->stop();
-	my $holder = hold($place);
+	my $holder = hold_lock("$dir/$place", $uid);
 	no_writes("$place is held", qr!/state(?:/\.claim)?" is locked by another process!);
 	ok($t->reload(), 'a reload meanwhile');
 	serves('after it');
@@ -152,24 +151,6 @@ sub put {
 		run_command('chown', '-h', 'www-data', "$dir/$place");
 	}
 	return;
-}
-
-# hold(PLACE): a process of the workers' user that has the lock.
-sub hold {
-	my ($place) = @_;
-	pipe my $from, my $to or die;
-	my $pid = fork() // die;
-	if (!$pid) {
-		POSIX::setuid($uid);
-		open my $file, '+<', "$dir/$place" or POSIX::_exit(1);
-		flock $file, LOCK_EX or POSIX::_exit(1);
-		syswrite $to, '1';
-		sleep 60;
-		POSIX::_exit(0);
-	}
-	close $to;
-	sysread($from, my $byte, 1) or die "no lock on $place";
-	return $pid;
 }
 
 sub lines { return scalar(my @lines = $t->log_lines($_[0])) }

@@ -45,6 +45,17 @@ $t->start(daemon => 1);    # a master in the foreground takes no USR2
 my $old = $t->master();
 is(pushed(1)->{status}, 201, 'pushed');
 
+# a lock that another process has: the new one does not begin, and the old one goes on
+
+my $holder = hold_lock("$d/state/.claim", scalar getpwnam 'www-data');
+kill 'USR2', $old;
+ok(wait_for(20, sub { $t->log_lines(qr!\[emerg\].*/state/\.claim" is locked by another process!) }), 'no second master');
+ok(wait_for(10, sub { -e "$d/nginx.pid" }), 'the pid file is back');
+served('the old one serves', $old);
+is(pushed(2)->{status}, 200, 'and takes writes');
+kill 'KILL', $holder;
+waitpid $holder, 0;
+
 # with both, only the new one writes
 
 my $new = $t->upgrade();

@@ -28,7 +28,7 @@ use base qw/
 	Test::SharedCert::Faults Test::SharedCert::Memory Exporter
 /;
 
-our @EXPORT = qw/ wait_for slurp spew run_command openssl /;
+our @EXPORT = qw/ wait_for slurp spew run_command openssl hold_lock /;
 
 # No test may hang for ever, whatever it waits for.
 our $TIMEOUT = 240;

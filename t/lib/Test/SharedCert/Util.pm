@@ -6,14 +6,16 @@ use strict;
 use warnings;
 
 use Digest::SHA qw/ sha256_hex /;
+use Fcntl qw/ LOCK_EX /;
 use IPC::Open3;
 use MIME::Base64;
+use POSIX ();
 use Symbol qw/ gensym /;
 use Time::HiRes qw/ sleep time /;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ wait_for slurp spew run_command openssl fingerprint /;
+our @EXPORT = qw/ wait_for slurp spew run_command openssl fingerprint hold_lock /;
 
 sub wait_for {
 	my ($seconds, $condition) = @_;
@@ -56,6 +58,24 @@ sub run_command {
 	my $all = do { local $/; <$out> } // '';
 	waitpid $pid, 0;
 	return { status => $? >> 8, signal => $? & 127, all => $all };
+}
+
+# hold_lock(PATH, UID): a process of that user that has the lock of the file (flock), until it is killed.
+sub hold_lock {
+	my ($path, $uid) = @_;
+	pipe my $from, my $to or die;
+	my $pid = fork() // die;
+	if (!$pid) {
+		POSIX::setuid($uid);
+		open my $file, '+<', $path or POSIX::_exit(1);
+		flock $file, LOCK_EX or POSIX::_exit(1);
+		syswrite $to, '1';
+		sleep 60;
+		POSIX::_exit(0);
+	}
+	close $to;
+	sysread($from, my $byte, 1) or die "no lock of $path";
+	return $pid;
 }
 
 sub openssl {
