@@ -22,7 +22,7 @@ block() {
     local file=/tmp/block first
     awk -v section="## $2" -v want="$3" '
         /^## / { inside = $0 == section }
-        inside && /^ *```(sh|nginx)$/ { n++; match($0, /^ */); indent = RLENGTH; kind = $0; copying = n == want; next }
+        inside && /^ *```(sh|nginx)$/ { n++; match($0, /^ */); indent = RLENGTH; copying = n == want; next }
         /^ *```$/ { copying = 0 }
         copying { print substr($0, indent + 1) }' "$DOCS/$1.md" >$file
     [[ -s $file ]] || die "$1.md has no block $3 in \"$2\""
@@ -34,6 +34,13 @@ block() {
         echo "--- $1.md, $2"
         bash -euxo pipefail $file || die "a command of $1.md, $2"
     fi
+}
+
+# What the other pages go on from: the package, and the configuration of the first steps.
+first_steps() {
+    block first-steps Install 1
+    block first-steps Configure 1
+    block first-steps Configure 2
 }
 
 # Pebble, as the certificate authority of a world in which all names are this machine.
